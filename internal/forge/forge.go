@@ -1,0 +1,240 @@
+// Package forge is the vocabulary that the rest of DevFlowFix shares with
+// GitHub and GitLab: repositories, hooks, deliveries, events, runs and jobs,
+// and the facets through which a forge is called. The two forges themselves
+// are in the packages below it; nothing outside them knows a forge's library
+// or the layout of its payloads.
+package forge
+
+import (
+	"context"
+	"time"
+
+	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/secret"
+)
+
+// Provider names a kind of forge.
+type Provider string
+
+// The providers.
+const (
+	GitHub Provider = "github"
+	GitLab Provider = "gitlab"
+)
+
+// Validate refuses what is not a provider.
+func (p Provider) Validate() error {
+	if p == GitHub || p == GitLab {
+		return nil
+	}
+	return &fault.Error{Kind: fault.Invalid, Field: "provider", Sentence: "The provider is github or gitlab."}
+}
+
+// Title is the provider's name as people write it.
+func (p Provider) Title() string {
+	if p == GitLab {
+		return "GitLab"
+	}
+	return "GitHub"
+}
+
+// Repository is a GitHub repository or a GitLab project. Its identity is
+// (provider, ID): names change by rename and transfer.
+type Repository struct {
+	Provider      Provider
+	ID            int64
+	FullName      string // owner/name; GitLab nests: group/sub/project
+	DefaultBranch string
+	WebURL        string
+	Private       bool
+	Archived      bool
+}
+
+// Hook is a webhook as the forge shows it. Forges never show a secret.
+type Hook struct {
+	ID          int64
+	URL         string
+	Events      []string // in the forge's own names, sorted
+	ContentType string   // "json" or "form"; GitLab always sends JSON
+	Active      bool     // false also when GitLab has disabled it
+	VerifyTLS   bool
+	Signs       bool // GitLab 19.0+: has a signing token, so its deliveries must carry a signature
+	CreatedAt   time.Time
+}
+
+// HookSpec is what we want a hook to be.
+type HookSpec struct {
+	URL    string
+	Events []string // in the forge's own names
+	// Secret authenticates deliveries: GitHub's HMAC key, GitLab's token.
+	Secret secret.Text
+	// SigningToken is GitLab's `whsec_…` HMAC key (19.0+; older instances
+	// ignore it, Hook.Signs tells). GitHub has none.
+	SigningToken secret.Text
+}
+
+// Run is one attempt of a GitHub workflow run, or a GitLab pipeline between
+// two of its final states.
+type Run struct {
+	ID int64
+	// Number and Attempt order the runs of a lane by the forge's own count,
+	// never by arrival. GitHub: run_number and run_attempt. GitLab keeps a
+	// pipeline's id over retries and counts no attempts: the pipeline id, and
+	// the finish time in milliseconds since 1970.
+	Number  int64
+	Attempt int64
+	// Workflow is the name that people know; WorkflowKey identifies it when
+	// the name changes. GitLab has one configuration per project: the key is
+	// the pipeline's kind (branch, merge request, schedule, child).
+	Workflow    string
+	WorkflowKey string
+	Title       string
+	Trigger     string // GitHub's event, GitLab's source
+	Verdict     Verdict
+	Conclusion  string // the forge's own word
+	Branch      string
+	SHA         string
+	CommitTitle string
+	Author      string // login of who caused the run, else the commit author's name
+	URL         string
+	// HeadRepository is set when the code comes from another repository (a
+	// fork): untrusted, and a lane of its own even if the branch names agree.
+	HeadRepository string
+	StartedAt      time.Time
+	FinishedAt     time.Time
+	// FailedJobs is what the payload itself says; nil when it says nothing and
+	// the forge has to be asked.
+	FailedJobs []Job
+}
+
+// Verdict is what a run says about its lane.
+type Verdict string
+
+// The verdicts.
+const (
+	// Failed: the run ended red (failure, timed_out, startup_failure, failed).
+	Failed Verdict = "failed"
+	// Passed: the run ended green (success).
+	Passed Verdict = "passed"
+	// Unsettled: not ended, or ended without saying red or green (cancelled,
+	// skipped, neutral, action_required, stale, unknown words).
+	Unsettled Verdict = "unsettled"
+)
+
+// Job is a failed job of a run.
+type Job struct {
+	ID          int64
+	Name        string
+	Stage       string // GitLab only
+	Conclusion  string // the forge's own word; GitLab: failure_reason when it gives one
+	URL         string
+	FailedSteps []string // GitHub only; GitLab has no steps
+	StartedAt   time.Time
+	FinishedAt  time.Time
+}
+
+// Change is a pull request or merge request.
+type Change struct {
+	Number       int64
+	Title        string
+	State        string // open, closed or merged
+	Draft        bool
+	SourceBranch string
+	TargetBranch string
+	HeadSHA      string
+	Author       string
+	URL          string
+}
+
+// Push is a change of one branch or tag.
+type Push struct {
+	Ref    string // with refs/heads/ or refs/tags/
+	Before string
+	After  string // all zeros when the ref was deleted
+	Author string
+}
+
+// EventKind sorts events.
+type EventKind string
+
+// The kinds of event. An event that DevFlowFix has no use for is Other.
+const (
+	RunEvent          EventKind = "run"
+	ChangeEvent       EventKind = "change"
+	PushEvent         EventKind = "push"
+	RepositoryEvent   EventKind = "repository"
+	InstallationEvent EventKind = "installation"
+	PingEvent         EventKind = "ping"
+	OtherEvent        EventKind = "other"
+)
+
+// Event is a delivery in forge-neutral form. Exactly the part that its kind
+// names is set; Repository is zero when the payload has none.
+type Event struct {
+	Kind         EventKind
+	Name         string // the forge's own name: workflow_run, Pipeline Hook, …
+	Action       string // the forge's own action or status; may be empty
+	Repository   Repository
+	Installation int64 // GitHub App installation; zero for hooks
+	Run          *Run
+	Change       *Change
+	Push         *Push
+}
+
+// Access is what a call to a forge is made with. An installation wins over a
+// token.
+type Access struct {
+	Token        secret.Text
+	Installation int64
+}
+
+// Opener opens a forge with somebody's access.
+type Opener interface {
+	// Open returns the forge as the access may use it. It makes no request.
+	Open(Access) (Forge, error)
+}
+
+// Forge is the sum of the facets. Callers name the facet that they need.
+//
+// All methods fail with the kinds of package fault: NotFound (not there, or
+// not visible: the forges do not tell these apart), Credentials, Throttled
+// (with After), Transient, Permanent. No method repeats a write by itself: an
+// error of kind Transient after a write leaves its outcome unknown.
+type Forge interface {
+	Repositories
+	Hooks
+	Runs
+}
+
+// Repositories resolves names.
+type Repositories interface {
+	// Repository finds a repository by its full name, following renames.
+	Repository(ctx context.Context, fullName string) (Repository, error)
+}
+
+// Hooks manages the webhooks of a repository.
+type Hooks interface {
+	// ListHooks returns all hooks of all pages.
+	ListHooks(ctx context.Context, repo Repository) ([]Hook, error)
+	// Hook returns one hook; NotFound when it was deleted.
+	Hook(ctx context.Context, repo Repository, id int64) (Hook, error)
+	// CreateHook makes a hook; Conflict when the forge has one like it.
+	CreateHook(ctx context.Context, repo Repository, spec HookSpec) (Hook, error)
+	// UpdateHook changes a hook in place to the whole of spec, secret included.
+	UpdateHook(ctx context.Context, repo Repository, id int64, spec HookSpec) (Hook, error)
+	// DeleteHook removes a hook. A hook that is not there is no error while
+	// the repository itself can be read; else it is NotFound (access lost).
+	DeleteHook(ctx context.Context, repo Repository, id int64) error
+	// PingHook asks the forge to send a delivery to the hook now.
+	PingHook(ctx context.Context, repo Repository, id int64) error
+}
+
+// Runs reads runs and their jobs.
+type Runs interface {
+	// FailedJobs lists the failed jobs of a run; jobs that are allowed to
+	// fail do not count. Empty when the run failed before it had jobs.
+	FailedJobs(ctx context.Context, repo Repository, run Run) ([]Job, error)
+	// LogTail returns the last limit bytes of a job's log, cut at a line
+	// start. NotFound when the log has expired or never was.
+	LogTail(ctx context.Context, repo Repository, job Job, limit int64) ([]byte, error)
+}
