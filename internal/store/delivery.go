@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/devflowfix/devflowfix/internal/forge"
+)
+
+// Delivery is a row of the ledger.
+type Delivery struct {
+	Scope      string // the connection, or ins_… for an App installation
+	ID         string // the forge's delivery id
+	Provider   forge.Provider
+	Event      string
+	Action     string
+	Source     string
+	Outcome    string
+	ReceivedAt time.Time
+}
+
+// RecordDelivery writes a delivery into the ledger. It reports false, and
+// changes nothing, when the delivery was applied before.
+func (tx *Tx) RecordDelivery(ctx context.Context, d Delivery) (bool, error) {
+	result, err := tx.tx.ExecContext(ctx, `
+		WITH fresh AS (
+			INSERT INTO delivery_keys (scope, delivery_id, received_at) VALUES ($1, $2, $8)
+			ON CONFLICT DO NOTHING RETURNING 1)
+		INSERT INTO deliveries (scope, delivery_id, provider, event, action, source, outcome, received_at)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM fresh`,
+		d.Scope, d.ID, d.Provider, clean(d.Event), clean(d.Action), d.Source, d.Outcome, d.ReceivedAt)
+	if err != nil {
+		return false, fmt.Errorf("ledger %s %s: %w", d.Scope, d.ID, classify(err))
+	}
+	rows, err := result.RowsAffected()
+	return rows == 1, err
+}
+
+// TouchDelivery notes when a connection's hook last brought a verified
+// delivery. It is exact to a second, so that a busy connection's row is not
+// rewritten by every delivery.
+func (tx *Tx) TouchDelivery(ctx context.Context, connectionID string, at time.Time) error {
+	_, err := tx.tx.ExecContext(ctx, `
+		UPDATE repository_connections SET webhook_last_delivery_at = $2
+		WHERE id = $1 AND (webhook_last_delivery_at IS NULL OR webhook_last_delivery_at < $2 - interval '1 second')`,
+		connectionID, at)
+	if err != nil {
+		return fmt.Errorf("last delivery of %s: %w", connectionID, classify(err))
+	}
+	return nil
+}
+
+// Followers are the connections that a delivery of the GitHub App concerns.
+func (s *Store) Followers(ctx context.Context, repo forge.Repository) ([]Connection, error) {
+	var list []Connection
+	err := s.db.SelectContext(ctx, &list, `
+		SELECT `+connectionColumns+` FROM repository_connections
+		WHERE provider = $1 AND repository_id = $2 AND is_enabled ORDER BY id`, repo.Provider, repo.ID)
+	if err != nil {
+		return nil, fmt.Errorf("connections of repository %d: %w", repo.ID, classify(err))
+	}
+	return list, nil
+}

@@ -1,0 +1,111 @@
+// Package store keeps everything that must not be lost in PostgreSQL: users,
+// connections with their hooks, the ledger of deliveries, runs, incidents and
+// the tasks on their way to the queue. One file holds one aggregate, with its
+// SQL beside the method that runs it.
+//
+// Methods that serve a user take the user's id and see nothing else. Effects
+// outside the database are rows of the outbox, written in the transaction that
+// causes them.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/devflowfix/devflowfix/internal/queue"
+	"github.com/devflowfix/devflowfix/internal/secret"
+)
+
+// Options say which database to use and how.
+type Options struct {
+	URL      string // postgres://…
+	MaxConns int    // connections of this process at the most
+	Keyring  *secret.Keyring
+}
+
+// Store is a PostgreSQL database with the schema of package migrations. It is
+// safe for concurrent use.
+type Store struct {
+	db   *sqlx.DB
+	dsn  string
+	ring *secret.Keyring
+}
+
+// Open prepares a store. It makes no connection: a database that is down now
+// may answer later, Ready tells.
+func Open(o Options) (*Store, error) {
+	dsn, err := dataSource(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := pq.NewConnector(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("database url: %w", err)
+	}
+	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
+	db.SetMaxOpenConns(o.MaxConns)
+	db.SetMaxIdleConns(o.MaxConns)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return &Store{db: db, dsn: dsn, ring: o.Keyring}, nil
+}
+
+// dataSource adds what we ask of every connection. With binary_parameters a
+// query takes one round trip instead of two, and works through pgbouncer.
+func dataSource(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", errors.New("the database URL is malformed") // the cause would print the password
+	}
+	q := u.Query()
+	setDefault(q, "binary_parameters", "yes")
+	setDefault(q, "connect_timeout", "5")
+	setDefault(q, "application_name", "devflowfix")
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
+func setDefault(q url.Values, key, value string) {
+	if !q.Has(key) {
+		q.Set(key, value)
+	}
+}
+
+// Close ends all connections.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Keyring opens and makes the encrypted columns.
+func (s *Store) Keyring() *secret.Keyring { return s.ring }
+
+// Tx is a transaction. What it enqueues is sent after the commit.
+type Tx struct {
+	tx    *sqlx.Tx
+	tasks []queue.Task
+}
+
+// InTx runs fn in a transaction, which commits when fn returns nil. It returns
+// the tasks that fn put into the outbox, for the caller to relay at once; what
+// is not relayed, a sweep sends.
+func (s *Store) InTx(ctx context.Context, fn func(*Tx) error) ([]queue.Task, error) {
+	sqlTx, err := s.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return nil, classify(err)
+	}
+	tx := &Tx{tx: sqlTx}
+	// After a commit this does nothing; a connection that is gone has rolled
+	// back by itself.
+	defer sqlTx.Rollback() //nolint:errcheck
+	if err := fn(tx); err != nil {
+		return nil, err
+	}
+	if err := sqlTx.Commit(); err != nil {
+		return nil, fmt.Errorf("commit: %w", classify(err))
+	}
+	return tx.tasks, nil
+}
