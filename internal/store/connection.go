@@ -36,6 +36,7 @@ type HookError struct {
 type Connection struct {
 	ID             string         `db:"id"`
 	UserID         string         `db:"user_id"`
+	UserName       string         `db:"user_name"`
 	Provider       forge.Provider `db:"provider"`
 	RepositoryID   *int64         `db:"repository_id"`
 	FullName       string         `db:"repository_full_name"`
@@ -56,7 +57,7 @@ type Connection struct {
 }
 
 const connectionColumns = `
-	id, user_id, provider, repository_id, repository_full_name, is_enabled, auto_pr_enabled, setup_webhook,
+	id, user_id, (SELECT name FROM users WHERE users.id = user_id) AS user_name, provider, repository_id, repository_full_name, is_enabled, auto_pr_enabled, setup_webhook,
 	webhook_id, webhook_url, webhook_secret, webhook_signs, webhook_events, webhook_status, webhook_error,
 	webhook_created_at, webhook_last_delivery_at, created_at, updated_at`
 

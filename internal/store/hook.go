@@ -24,20 +24,42 @@ func (s *Store) SaveRepository(ctx context.Context, connectionID string, repo fo
 	return nil
 }
 
-// SaveHook stores the hook that the forge has for a connection. The hook is
-// active unless its events were changed again since.
-func (s *Store) SaveHook(ctx context.Context, connectionID string, h forge.Hook, events []string) error {
-	_, err := s.db.ExecContext(ctx, `
+// FollowName takes over a repository's new name after a rename or transfer,
+// unless the user has another connection of that name.
+func (tx *Tx) FollowName(ctx context.Context, c Connection, repo forge.Repository) error {
+	if repo.FullName == "" || repo.FullName == c.FullName && c.RepositoryID != nil {
+		return nil
+	}
+	_, err := tx.tx.ExecContext(ctx, `
+		UPDATE repository_connections SET repository_id = $2, repository_full_name = $3, updated_at = now()
+		WHERE id = $1 AND COALESCE(repository_id, $2) = $2
+			AND NOT EXISTS (SELECT 1 FROM repository_connections o
+				WHERE o.user_id = $4 AND o.provider = $5 AND o.id <> $1
+				AND (lower(o.repository_full_name) = lower($3) OR o.repository_id = $2))`,
+		c.ID, repo.ID, clean(repo.FullName), c.UserID, c.Provider)
+	if err != nil {
+		return fmt.Errorf("rename of %s: %w", c.ID, classify(err))
+	}
+	return nil
+}
+
+// SaveHook stores the hook that the forge has for a connection. It reports
+// false when the user has asked for other events since, so that the hook is
+// still pending.
+func (s *Store) SaveHook(ctx context.Context, connectionID string, h forge.Hook, events []string) (bool, error) {
+	var settled bool
+	err := s.db.GetContext(ctx, &settled, `
 		UPDATE repository_connections SET
 			webhook_id = $2, webhook_url = $3, webhook_signs = $4, webhook_error = NULL, updated_at = now(),
 			webhook_created_at = COALESCE($5, webhook_created_at, now()),
 			webhook_status = CASE WHEN webhook_events = $6 THEN 'active' ELSE 'pending' END
-		WHERE id = $1`,
+		WHERE id = $1
+		RETURNING webhook_status = 'active'`,
 		connectionID, h.ID, h.URL, h.Signs, nullTime(h.CreatedAt), pq.StringArray(events))
 	if err != nil {
-		return fmt.Errorf("save hook of %s: %w", connectionID, classify(err))
+		return false, fmt.Errorf("save hook of %s: %w", connectionID, classify(err))
 	}
-	return nil
+	return settled, nil
 }
 
 // FailHook stores why a connection's hook is not there. While it is tried

@@ -1,0 +1,48 @@
+// Package workers holds what the worker processes do: one file for each family
+// of tasks. A task handler decodes, loads, decides by a pure package, and
+// saves with its follow-up tasks in one transaction. It may run any number of
+// times; its effect happens once.
+package workers
+
+import (
+	"context"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/queue"
+	"github.com/devflowfix/devflowfix/internal/store"
+	"github.com/devflowfix/devflowfix/internal/telemetry"
+)
+
+// Deps are what tasks work with.
+type Deps struct {
+	Store     *store.Store
+	Queue     *queue.Client
+	Relay     *queue.Relay
+	Accounts  forge.Accounts
+	Receivers map[forge.Provider]forge.Receiver
+	Metrics   *telemetry.Metrics
+	// Retention is how long deliveries are kept.
+	Retention time.Duration
+	Now       func() time.Time
+}
+
+// Mux routes each type of task to its handler.
+func (d Deps) Mux() *asynq.ServeMux {
+	mux := asynq.NewServeMux()
+	mux.Use(d.observe)
+	mux.HandleFunc(queue.TypeDeliver, d.deliver)
+	mux.HandleFunc(queue.TypeHookEnsure, d.ensureHook)
+	mux.HandleFunc(queue.TypeHookRemove, d.removeHook)
+	mux.HandleFunc(queue.TypeEvidence, d.findEvidence)
+	mux.HandleFunc(queue.TypeSweepOutbox, d.sweepOutbox)
+	mux.HandleFunc(queue.TypeSweepOrphans, d.sweepOrphans)
+	mux.HandleFunc(queue.TypeSweepRetention, d.sweepRetention)
+	return mux
+}
+
+// send relays follow-up tasks right after their transaction. What does not
+// reach the queue now, the outbox sweep sends.
+func (d Deps) send(ctx context.Context, tasks []queue.Task) { d.Relay.Send(ctx, tasks) }

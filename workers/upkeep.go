@@ -1,0 +1,80 @@
+package workers
+
+import (
+	"context"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/rs/zerolog"
+
+	"github.com/devflowfix/devflowfix/internal/queue"
+)
+
+// periods says how often each sweep runs.
+var periods = []struct {
+	taskType string
+	every    time.Duration
+}{
+	{queue.TypeSweepOutbox, 5 * time.Second},
+	{queue.TypeSweepOrphans, time.Minute},
+	{queue.TypeSweepRetention, time.Hour},
+}
+
+// Schedule enqueues the sweeps while this process is the leader, until ctx
+// ends. Each sweep is unique in its period, also while two processes believe
+// to lead.
+func (d Deps) Schedule(ctx context.Context) error {
+	return d.Store.Lead(ctx, "schedule", func(ctx context.Context) {
+		zerolog.Ctx(ctx).Info().Msg("this worker leads the periodic tasks")
+		last := make(map[string]time.Time)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			d.enqueueDue(ctx, last)
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+}
+
+func (d Deps) enqueueDue(ctx context.Context, last map[string]time.Time) {
+	for _, p := range periods {
+		start := d.Now().Truncate(p.every)
+		if last[p.taskType].Equal(start) {
+			continue
+		}
+		if _, err := d.Queue.Enqueue(ctx, queue.NewPeriodic(p.taskType, start)); err != nil {
+			zerolog.Ctx(ctx).Warn().Err(err).Str("task", p.taskType).Msg("periodic task not enqueued")
+			continue
+		}
+		last[p.taskType] = start
+	}
+}
+
+func (d Deps) sweepOutbox(ctx context.Context, _ *asynq.Task) error {
+	return d.Relay.Sweep(ctx, d.Now())
+}
+
+func (d Deps) sweepOrphans(ctx context.Context, _ *asynq.Task) error {
+	n, err := d.Queue.Reclaim(ctx)
+	if n > 0 {
+		zerolog.Ctx(ctx).Warn().Int("tasks", n).Msg("tasks without a worker were put back")
+	}
+	return err
+}
+
+func (d Deps) sweepRetention(ctx context.Context, _ *asynq.Task) error {
+	if err := d.Store.EnsurePartitions(ctx); err != nil {
+		return err
+	}
+	expired, err := d.Store.Expire(ctx, d.Now().Add(-d.Retention))
+	if err != nil {
+		return err
+	}
+	zerolog.Ctx(ctx).Info().Int("partitions", expired.Partitions).Int64("keys", expired.Keys).
+		Int64("bodies", expired.Bodies).Int64("tombstones", expired.Tombstones).Msg("retention applied")
+	return nil
+}
