@@ -69,7 +69,9 @@ func (d Deps) deliver(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	d.send(ctx, tasks)
-	d.Queue.MarkSeen(ctx, dl.Scope, dl.ID)
+	if err := d.Queue.MarkSeen(ctx, dl.Scope, dl.ID); err != nil {
+		zerolog.Ctx(ctx).Debug().Err(err).Msg("delivery not marked as seen") // a redelivery is answered as new, and changes nothing
+	}
 	for range opened {
 		d.Metrics.IncidentDelay(d.Now().Sub(dl.ReceivedAt))
 	}

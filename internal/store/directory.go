@@ -76,7 +76,7 @@ func (d *Directory) load(ctx context.Context, by delivery.Lookup) ([]delivery.Ca
 	}
 	candidates := make([]delivery.Candidate, 0, len(rows))
 	for _, r := range rows {
-		c := delivery.Candidate{Scope: r.ID, ConnectionID: r.ID, Paused: !r.Enabled}
+		c := delivery.Candidate{ConnectionID: r.ID, Paused: !r.Enabled}
 		for _, sealed := range []string{r.Next, r.Active, r.Previous} {
 			if sealed == "" {
 				continue

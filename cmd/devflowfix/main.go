@@ -1,0 +1,94 @@
+// Command devflowfix is the one binary of DevFlowFix: `up` runs everything on
+// one machine, `web` and `worker` are the processes of an installation.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/devflowfix/devflowfix/internal/config"
+	"github.com/devflowfix/devflowfix/internal/fault"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// commands are what the command line offers.
+type commands struct {
+	Config string `help:"Settings file; the environment wins over it. See config.example.yml." type:"path" placeholder:"FILE"`
+
+	Up      upCommand      `cmd:"" help:"Run everything on this machine: PostgreSQL, Redis, web, worker and, without forge credentials, a forge simulator."`
+	Web     webCommand     `cmd:"" help:"Receive deliveries and serve the API."`
+	Worker  workerCommand  `cmd:"" help:"Work through the queues."`
+	Migrate migrateCommand `cmd:"" help:"Bring the database schema forward to this release."`
+	Doctor  doctorCommand  `cmd:"" help:"Check the settings, the stores and the forges, and say how to mend what is wrong."`
+	Token   tokenCommand   `cmd:"" help:"Make a user and print an API token for them."`
+}
+
+// process is what a command gets from the operating system.
+type process struct {
+	ctx     context.Context
+	environ []string
+	stdout  io.Writer
+	stderr  io.Writer
+	config  string
+}
+
+// Exit codes: 1 for a failure, 2 for a command line or settings that are wrong.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	var cli commands
+	exit := -1
+	parser, err := kong.New(&cli,
+		kong.Name("devflowfix"),
+		kong.Description("Keeps webhooks healthy and turns CI failures into incidents."),
+		kong.Writers(stdout, stderr),
+		kong.UsageOnError(),
+		kong.Exit(func(code int) { exit = code }), // --help
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "devflowfix:", err)
+		return exitFailure
+	}
+	parsed, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "devflowfix: %v\nRun `devflowfix --help`.\n", err)
+		return exitUsage
+	}
+	err = parsed.Run(&process{ctx: ctx, environ: environ, stdout: stdout, stderr: stderr, config: cli.Config})
+	if err == nil {
+		return 0
+	}
+	return report(stderr, err)
+}
+
+// report tells a person why a command stopped.
+func report(stderr io.Writer, err error) int {
+	if problems, ok := errors.AsType[*config.Problems](err); ok {
+		fmt.Fprintln(stderr, problems)
+		return exitUsage
+	}
+	if known, ok := errors.AsType[*fault.Error](err); ok && known.Cause == nil {
+		fmt.Fprintln(stderr, "devflowfix:", known.Sentence)
+		return exitFailure
+	}
+	fmt.Fprintln(stderr, "devflowfix:", err)
+	return exitFailure
+}

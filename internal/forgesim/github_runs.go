@@ -1,0 +1,236 @@
+package forgesim
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// onRun finds the run that the path names in the repository that it names.
+func (s *Sim) onRun(h func(*call, *Run) answer) handler {
+	return func(c *call) answer {
+		run := s.runByID(c.repo.Provider, c.number("run"))
+		switch {
+		case run != nil && run.RepositoryID == c.repo.ID:
+			return h(c, run)
+		case c.repo.Provider == GitLab:
+			return gitlabNotFound()
+		}
+		return githubNotFound()
+	}
+}
+
+func (s *Sim) githubListRuns(c *call) answer {
+	q := c.r.URL.Query()
+	matches := func(run *Run, a *Attempt) bool {
+		doc := s.githubRun(c.repo, run, *a)
+		status := q.Get("status") // a status or a conclusion
+		return (q.Get("branch") == "" || q.Get("branch") == run.Branch) &&
+			(q.Get("event") == "" || q.Get("event") == run.Event) &&
+			(q.Get("head_sha") == "" || q.Get("head_sha") == run.Commit.SHA) &&
+			(status == "" || status == doc["status"] || status == doc["conclusion"])
+	}
+	var found []*Run
+	for _, run := range slices.Backward(s.state.Runs) {
+		if run.Provider == GitHub && run.RepositoryID == c.repo.ID && matches(run, run.latest()) {
+			found = append(found, run)
+		}
+	}
+	p := c.page(30, 100)
+	docs := []object{}
+	for _, run := range cut(found, p) {
+		docs = append(docs, s.githubRun(c.repo, run, *run.latest()))
+	}
+	a := ok(object{"total_count": len(found), "workflow_runs": docs})
+	if links := s.links(c, p, len(found)); links != "" {
+		a = a.with("Link", links)
+	}
+	return a
+}
+
+func (s *Sim) githubShowRun(c *call, run *Run) answer {
+	return ok(s.githubRun(c.repo, run, *run.latest()))
+}
+
+func (s *Sim) githubShowAttempt(c *call, run *Run) answer {
+	n := c.number("attempt")
+	if n < 1 || n > int64(len(run.Attempts)) {
+		return githubNotFound()
+	}
+	return ok(s.githubRun(c.repo, run, run.Attempts[n-1]))
+}
+
+// githubListJobs lists the jobs of the newest attempt, or with filter=all of
+// every attempt.
+func (s *Sim) githubListJobs(c *call, run *Run) answer {
+	attempts := run.Attempts[len(run.Attempts)-1:]
+	if c.r.URL.Query().Get("filter") == "all" {
+		attempts = run.Attempts
+	}
+	var docs []object
+	seen := map[int64]bool{}
+	for _, a := range attempts {
+		for _, j := range a.Jobs {
+			if !seen[j.ID] {
+				docs = append(docs, s.githubJob(c.repo, run, a, j))
+			}
+			seen[j.ID] = true
+		}
+	}
+	return s.githubJobPage(c, docs)
+}
+
+func (s *Sim) githubAttemptJobs(c *call, run *Run) answer {
+	n := c.number("attempt")
+	if n < 1 || n > int64(len(run.Attempts)) {
+		return githubNotFound()
+	}
+	var docs []object
+	for _, j := range run.Attempts[n-1].Jobs {
+		docs = append(docs, s.githubJob(c.repo, run, run.Attempts[n-1], j))
+	}
+	return s.githubJobPage(c, docs)
+}
+
+func (s *Sim) githubJobPage(c *call, docs []object) answer {
+	p := c.page(30, 100)
+	a := ok(object{"total_count": len(docs), "jobs": append([]object{}, cut(docs, p)...)})
+	if links := s.links(c, p, len(docs)); links != "" {
+		a = a.with("Link", links)
+	}
+	return a
+}
+
+// githubRerun starts a new attempt of a run; the jobs that passed stay.
+func (s *Sim) githubRerun(c *call, run *Run) answer {
+	if run.latest().Phase != Completed {
+		return githubError(http.StatusForbidden, "This workflow is already running")
+	}
+	s.rerun(run)
+	return answer{status: http.StatusCreated, body: object{}}
+}
+
+// rerun plays a run again, to the end that its spec chose for re-runs.
+func (s *Sim) rerun(run *Run) {
+	spec := RunSpec{Provider: run.Provider, Conclusion: run.RerunConclusion, Deliver: "normal", Author: tokenOwner}
+	for _, j := range run.latest().Jobs {
+		if j.failed() {
+			spec.Log = j.Log
+		}
+	}
+	s.newAttempt(run, spec)
+	s.play(run, spec)
+}
+
+// jobByID finds a job of a repository, with the attempt that ran it.
+func (s *Sim) jobByID(r *Repository, id int64) (*Run, Attempt, Job, bool) {
+	for _, run := range s.state.Runs {
+		if run.Provider != r.Provider || run.RepositoryID != r.ID {
+			continue
+		}
+		for _, a := range run.Attempts {
+			for _, j := range a.Jobs {
+				if j.ID == id {
+					return run, a, j, true
+				}
+			}
+		}
+	}
+	return nil, Attempt{}, Job{}, false
+}
+
+func (s *Sim) githubShowJob(c *call) answer {
+	run, a, j, there := s.jobByID(c.repo, c.number("job"))
+	if !there {
+		return githubNotFound()
+	}
+	return ok(s.githubJob(c.repo, run, a, j))
+}
+
+func (s *Sim) githubJob(r *Repository, run *Run, a Attempt, j Job) object {
+	runID, id := strconv.FormatInt(run.ID, 10), strconv.FormatInt(j.ID, 10)
+	api := s.githubAPIURL("/repos/" + r.FullName)
+	doc := object{
+		"id": j.ID, "run_id": run.ID, "run_url": api + "/actions/runs/" + runID, "run_attempt": j.Attempt,
+		"node_id": nodeID("CheckRun", j.ID), "head_sha": run.Commit.SHA, "head_branch": run.Branch, "workflow_name": run.Workflow,
+		"url": api + "/actions/jobs/" + id, "html_url": s.runURL(r, run) + "/job/" + id, "name": j.Name,
+		"status": "completed", "conclusion": j.Conclusion, "created_at": githubTime(a.StartedAt),
+		"started_at": githubTime(j.StartedAt), "completed_at": githubTime(j.FinishedAt),
+		"check_run_url": api + "/check-runs/" + id, "labels": []string{"ubuntu-latest"}, "steps": githubSteps(j),
+		"runner_id": 1000000317, "runner_name": "GitHub Actions 1000000317", "runner_group_id": 0,
+		"runner_group_name": "GitHub Actions",
+	}
+	if a.Phase != Completed {
+		doc["status"] = map[Phase]string{Requested: "queued", Running: "in_progress"}[a.Phase]
+		doc["conclusion"], doc["completed_at"], doc["steps"] = nil, nil, []object{}
+	}
+	return doc
+}
+
+func githubSteps(j Job) []object {
+	docs := []object{}
+	for i, step := range j.steps() {
+		docs = append(docs, object{
+			"name": step.Name, "status": "completed", "conclusion": step.Conclusion, "number": i + 1,
+			"started_at": githubTime(j.StartedAt), "completed_at": githubTime(j.FinishedAt),
+		})
+	}
+	return docs
+}
+
+// logLinkLife is how long the link to a log works.
+// https://docs.github.com/rest/actions/workflow-jobs#download-job-logs-for-a-workflow-run
+const logLinkLife = time.Minute
+
+// githubJobLogs redirects to where the log is, which is not the API.
+func (s *Sim) githubJobLogs(c *call) answer {
+	_, a, j, there := s.jobByID(c.repo, c.number("job"))
+	if !there || a.Phase != Completed || j.Conclusion == "skipped" {
+		return githubNotFound()
+	}
+	expiry := strconv.FormatInt(s.now().Add(logLinkLife).UnixMilli(), 10)
+	id := strconv.FormatInt(j.ID, 10)
+	q := url.Values{"se": {expiry}, "sig": {githubSignature256(blobKey, []byte(id+" "+expiry))}}
+	return answer{status: http.StatusFound}.with("Location", s.publicURL+"/blobs/logs/"+id+"?"+q.Encode())
+}
+
+// blobKey signs the links to logs. It keeps nothing secret.
+const blobKey = "log links of the simulator"
+
+// logBlob serves a log like the blob store that GitHub keeps them in: it
+// refuses expired links, and requests that bring a token along.
+func (s *Sim) logBlob(w http.ResponseWriter, r *http.Request) {
+	id, q := r.PathValue("job"), r.URL.Query()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.Header.Get("Authorization") != "" {
+		s.complain(GitHub, "the log of job %s was asked for with the Authorization header, which tells the blob store the token", id)
+		http.Error(w, "<Code>InvalidAuthenticationInfo</Code>", http.StatusBadRequest)
+		return
+	}
+	expiry, err := strconv.ParseInt(q.Get("se"), 10, 64)
+	signed := githubSignature256(blobKey, fmt.Appendf(nil, "%s %s", id, q.Get("se"))) == q.Get("sig")
+	if err != nil || !signed || s.now().UnixMilli() > expiry {
+		http.Error(w, "<Code>AuthenticationFailed</Code>", http.StatusForbidden)
+		return
+	}
+	for _, repo := range s.state.Repositories {
+		if _, _, j, there := s.jobByID(repo, parseID(id)); there {
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = w.Write([]byte(j.githubLog()))
+			return
+		}
+	}
+	http.NotFound(w, r)
+}
+
+func parseID(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,83 @@
+package forgesim
+
+import (
+	"strconv"
+	"strings"
+)
+
+func (s *Sim) gitlabWebURL(path string) string { return s.publicURL + "/gitlab" + path }
+
+func (s *Sim) gitlabUser(login string) object {
+	p := personOf(login)
+	return object{
+		"id": p.id, "username": p.login, "name": p.name, "state": "active", "locked": false,
+		"avatar_url": nil, "web_url": s.gitlabWebURL("/" + p.login),
+	}
+}
+
+func (s *Sim) gitlabSelf() object {
+	doc := s.gitlabUser(tokenOwner)
+	doc["email"] = personOf(tokenOwner).email
+	doc["created_at"], doc["bot"], doc["two_factor_enabled"] = "2024-03-01T09:00:00.000Z", false, true
+	return doc
+}
+
+// gitlabProject is a project as the API shows it.
+func (s *Sim) gitlabProject(r *Repository) object {
+	visibility := "public"
+	if r.Private {
+		visibility = "private"
+	}
+	web := s.gitlabWebURL("/" + r.FullName)
+	group := owner(r.FullName)
+	return object{
+		"id": r.ID, "description": nil, "name": name(r.FullName), "path": name(r.FullName),
+		"name_with_namespace": strings.ReplaceAll(r.FullName, "/", " / "), "path_with_namespace": r.FullName,
+		"created_at": gitlabTime(r.CreatedAt), "default_branch": r.DefaultBranch, "tag_list": []string{}, "topics": []string{},
+		"ssh_url_to_repo": s.gitlabSSH(r), "http_url_to_repo": web + ".git", "web_url": web,
+		"readme_url": web + "/-/blob/" + r.DefaultBranch + "/README.md", "forks_count": 0, "star_count": 3, "avatar_url": nil,
+		"last_activity_at": gitlabTime(r.CreatedAt), "visibility": visibility, "archived": r.Archived, "empty_repo": false,
+		"namespace": object{
+			"id": personOf(group).id, "name": name("/" + group), "path": name("/" + group), "kind": "group", "full_path": group,
+			"parent_id": nil, "avatar_url": nil, "web_url": s.gitlabWebURL("/groups/" + group),
+		},
+		"permissions": object{
+			"project_access": object{"access_level": 40, "notification_level": 3}, "group_access": nil,
+		},
+	}
+}
+
+func (s *Sim) gitlabSSH(r *Repository) string { return "git@gitlab.example:" + r.FullName + ".git" }
+
+// gitlabHookProject is a project as it stands in webhook payloads.
+func (s *Sim) gitlabHookProject(r *Repository) object {
+	level := 20
+	if r.Private {
+		level = 0
+	}
+	web := s.gitlabWebURL("/" + r.FullName)
+	return object{
+		"id": r.ID, "name": name(r.FullName), "description": "", "web_url": web, "avatar_url": nil,
+		"git_ssh_url": s.gitlabSSH(r), "git_http_url": web + ".git", "namespace": name("/" + owner(r.FullName)),
+		"visibility_level": level, "path_with_namespace": r.FullName, "default_branch": r.DefaultBranch, "ci_config_path": nil,
+	}
+}
+
+// gitlabHookUser is a user as it stands in webhook payloads; the email is
+// hidden unless its owner made it public.
+func gitlabHookUser(login string) object {
+	p := personOf(login)
+	return object{
+		"id": p.id, "name": p.name, "username": p.login, "email": "[REDACTED]",
+		"avatar_url": "https://www.gravatar.com/avatar/" + strconv.FormatInt(p.id, 16) + "?s=80&d=identicon",
+	}
+}
+
+func (s *Sim) gitlabHookCommit(r *Repository, c Commit) object {
+	p := personOf(c.Author)
+	return object{
+		"id": c.SHA, "message": c.Message + "\n", "title": title(c.Message), "timestamp": githubTime(c.At),
+		"url":    s.gitlabWebURL("/" + r.FullName + "/-/commit/" + c.SHA),
+		"author": object{"name": p.name, "email": p.email},
+	}
+}

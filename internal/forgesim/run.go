@@ -1,0 +1,335 @@
+package forgesim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// RunSpec describes a run (GitLab: a pipeline) that the simulator is to play.
+// Only the provider and the repository are needed.
+type RunSpec struct {
+	Provider   string `json:"provider"`
+	Repository string `json:"repository"`
+	Branch     string `json:"branch"`   // empty: the default branch
+	Workflow   string `json:"workflow"` // empty: CI; GitLab: a pipeline without a name
+	// Conclusion is either forge's word: failure or failed (when empty),
+	// success, timed_out, startup_failure, cancelled, skipped, neutral,
+	// action_required, stale.
+	Conclusion string `json:"conclusion"`
+	// RerunConclusion is how re-runs end that are asked for through the
+	// forge's API; empty means like the run itself.
+	RerunConclusion string `json:"rerun_conclusion"`
+
+	SHA     string `json:"sha"`     // empty: a new commit on the branch
+	Author  string `json:"author"`  // login
+	Message string `json:"message"` // of the new commit
+	// Event is what started the run: push (when empty), pull_request,
+	// schedule, …; GitLab: its source.
+	Event       string `json:"event"`
+	PullRequest int64  `json:"pull_request"` // number of the pull or merge request
+	Fork        string `json:"fork"`         // full name of the fork that the code comes from
+
+	// FailedJob names the job that fails; empty: "test (1.26)", GitLab: test.
+	FailedJob string `json:"failed_job"`
+	// Kind is what the failing job does, one of LogKinds; empty: what it did
+	// before, at first go-test for the test.
+	Kind string `json:"kind"`
+	// Log is the failing job's own text. A text without the forge's line
+	// stamps is put into a log that has them.
+	Log string `json:"log"`
+
+	// AttemptOf re-runs the run of this id instead of starting one.
+	AttemptOf int64 `json:"attempt_of"`
+
+	// Deliver is normal (when empty), completed_only, or none.
+	Deliver string `json:"deliver"`
+	DelayMS int    `json:"delay_ms"` // pause between the phases, in milliseconds
+	Repeat  int    `json:"repeat"`   // how often each delivery is sent again
+	Reorder bool   `json:"reorder"`  // the last phase is told first
+	// Drop sends nothing; the forge's log says that the receiver was not
+	// reached.
+	Drop bool `json:"drop"`
+	// Lose sends nothing; the forge's log says that the receiver took it, as
+	// when a receiver loses what it acknowledged.
+	Lose bool `json:"lose"`
+}
+
+// Run is a GitHub workflow run or a GitLab pipeline with all its attempts.
+type Run struct {
+	Provider        string    `json:"provider"`
+	Repository      string    `json:"repository"`
+	RepositoryID    int64     `json:"repository_id"`
+	ID              int64     `json:"id"`
+	Number          int64     `json:"number"` // run_number, or GitLab's iid
+	Workflow        string    `json:"workflow"`
+	WorkflowID      int64     `json:"workflow_id"`
+	Branch          string    `json:"branch"`
+	Event           string    `json:"event"`
+	PullRequest     int64     `json:"pull_request,omitempty"`
+	Fork            string    `json:"fork,omitempty"`
+	Commit          Commit    `json:"commit"`
+	CreatedAt       time.Time `json:"created_at"`
+	Attempts        []Attempt `json:"attempts"`
+	RerunConclusion string    `json:"rerun_conclusion,omitempty"`
+	URL             string    `json:"url"`
+}
+
+// Attempt is one try of a run. GitLab has attempts too (a retry), but shows
+// only the last.
+type Attempt struct {
+	Number     int64     `json:"number"`
+	Phase      Phase     `json:"phase"`
+	Conclusion string    `json:"conclusion"` // in the forge's words; what it ends with, also while it runs
+	Actor      string    `json:"actor"`
+	StartedAt  time.Time `json:"started_at"`
+	FinishedAt time.Time `json:"finished_at"`
+	Jobs       []Job     `json:"jobs"`
+}
+
+// Phase is how far an attempt has come.
+type Phase int
+
+// The phases: GitHub's requested, in_progress and completed, GitLab's pending,
+// running and the final status.
+const (
+	Requested Phase = iota
+	Running
+	Completed
+)
+
+// latest is the run's last attempt.
+func (r *Run) latest() *Attempt { return &r.Attempts[len(r.Attempts)-1] }
+
+// Last is the run's last attempt.
+func (r Run) Last() Attempt { return *r.latest() }
+
+// Failed reports whether the run's last attempt ended red.
+func (r Run) Failed() bool {
+	a := r.latest()
+	return a.Phase == Completed && slices.Contains(redConclusions, a.Conclusion)
+}
+
+// Passed reports whether the run's last attempt ended green.
+func (r Run) Passed() bool {
+	a := r.latest()
+	return a.Phase == Completed && a.Conclusion == "success"
+}
+
+var redConclusions = []string{"failure", "timed_out", "startup_failure", "failed"}
+
+// conclusions are the words that a run may end with, each as the two forges
+// say it; GitLab knows fewer.
+var conclusions = map[string]struct{ github, gitlab string }{
+	"failure":         {"failure", "failed"},
+	"failed":          {"failure", "failed"},
+	"success":         {"success", "success"},
+	"timed_out":       {"timed_out", "failed"},
+	"startup_failure": {"startup_failure", "failed"},
+	"cancelled":       {"cancelled", "canceled"},
+	"canceled":        {"cancelled", "canceled"},
+	"skipped":         {"skipped", "skipped"},
+	"neutral":         {"neutral", "success"},
+	"action_required": {"action_required", "manual"},
+	"stale":           {"stale", "canceled"},
+}
+
+// Fail plays a run that fails, in the way that the spec's conclusion says.
+func (s *Sim) Fail(spec RunSpec) (Run, error) {
+	if spec.Conclusion == "" {
+		spec.Conclusion = "failure"
+	}
+	return s.Play(spec)
+}
+
+// Pass plays a run that passes.
+func (s *Sim) Pass(spec RunSpec) (Run, error) {
+	spec.Conclusion = "success"
+	return s.Play(spec)
+}
+
+// Play starts a run and returns it. Its deliveries are sent in the background,
+// each phase after the one before was answered; Wait waits for them.
+func (s *Sim) Play(spec RunSpec) (Run, error) {
+	run, _, err := s.start(spec)
+	return run, err
+}
+
+// start is Play that also gives the deliveries once they are answered.
+func (s *Sim) start(spec RunSpec) (Run, <-chan []Delivery, error) {
+	if err := spec.complete(); err != nil {
+		return Run{}, nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	run, err := s.begin(spec)
+	if err != nil {
+		return Run{}, nil, err
+	}
+	told := s.play(run, spec)
+	return s.runView(run), told, nil
+}
+
+// complete fills in what was left out and refuses what makes no sense.
+func (spec *RunSpec) complete() error {
+	set := func(field *string, standard string) {
+		if *field == "" {
+			*field = standard
+		}
+	}
+	set(&spec.Conclusion, "failure")
+	set(&spec.RerunConclusion, spec.Conclusion)
+	set(&spec.Deliver, "normal")
+	set(&spec.Event, "push")
+	if spec.Provider == GitHub {
+		set(&spec.Workflow, "CI")
+	}
+	for _, word := range []string{spec.Conclusion, spec.RerunConclusion} {
+		if _, known := conclusions[word]; !known {
+			return fmt.Errorf("run: unknown conclusion %q", word)
+		}
+	}
+	if spec.Kind != "" && !slices.Contains(LogKinds(), spec.Kind) {
+		return fmt.Errorf("run: unknown kind %q, it is one of %v", spec.Kind, LogKinds())
+	}
+	if !slices.Contains([]string{"normal", "completed_only", "none"}, spec.Deliver) {
+		return fmt.Errorf("run: deliver %q, it is normal, completed_only or none", spec.Deliver)
+	}
+	if spec.Repeat < 0 || spec.Repeat > 100 || spec.DelayMS < 0 || spec.DelayMS > 600_000 {
+		return fmt.Errorf("run: repeat is 0 to 100, delay_ms is 0 to 600000")
+	}
+	return nil
+}
+
+// begin makes the run, or the new attempt, that a spec asks for.
+func (s *Sim) begin(spec RunSpec) (*Run, error) {
+	if spec.AttemptOf != 0 {
+		run := s.runByID(spec.Provider, spec.AttemptOf)
+		if run == nil {
+			return nil, fmt.Errorf("run: no run %d at %s", spec.AttemptOf, spec.Provider)
+		}
+		s.newAttempt(run, spec)
+		return run, nil
+	}
+	r := s.visible(spec.Provider, spec.Repository)
+	if r == nil {
+		return nil, fmt.Errorf("run: no repository %q at %q", spec.Repository, spec.Provider)
+	}
+	run := s.newRun(r, spec)
+	s.newAttempt(run, spec)
+	s.state.Runs = append(s.state.Runs, run)
+	return run, nil
+}
+
+func (s *Sim) newRun(r *Repository, spec RunSpec) *Run {
+	ids := runIDs
+	if spec.Provider == GitLab {
+		ids = pipelineIDs
+	}
+	if spec.Branch == "" {
+		spec.Branch = r.DefaultBranch
+	}
+	wf, known := r.Workflows[spec.Workflow]
+	if !known {
+		wf.ID = s.newID(workflowIDs)
+	}
+	wf.LastNumber++
+	r.Workflows[spec.Workflow] = wf
+	run := &Run{
+		Provider: spec.Provider, RepositoryID: r.ID, ID: s.newID(ids), Number: wf.LastNumber,
+		Workflow: spec.Workflow, WorkflowID: wf.ID, Branch: spec.Branch, Event: spec.Event,
+		PullRequest: spec.PullRequest, Fork: spec.Fork, RerunConclusion: spec.RerunConclusion,
+	}
+	if spec.PullRequest != 0 && spec.Event == "push" {
+		run.Event = "pull_request"
+	}
+	run.Commit = s.commitFor(r, spec)
+	return run
+}
+
+// commitFor is the commit that a run is about: the named one if the branch
+// has it, else a new one, which a push brings to the branch. A fork's branches
+// are not ours.
+func (s *Sim) commitFor(r *Repository, spec RunSpec) Commit {
+	head, there := r.Heads[spec.Branch]
+	if there && spec.SHA == head.SHA && spec.Fork == "" {
+		return head
+	}
+	made := s.newCommit(r, spec.Branch, commitSpec{sha: spec.SHA, author: spec.Author, message: spec.Message})
+	if spec.Fork == "" {
+		r.Heads[spec.Branch] = made
+	}
+	return made
+}
+
+// runTime is how long a run seems to have taken when it is played at once.
+const runTime = 74 * time.Second
+
+// newAttempt adds an attempt to a run. Its times lie in the past, after those
+// of the attempt before. GitLab shows whole seconds and nothing but the finish
+// time tells two attempts apart, so they are at least one second apart, as
+// they are in life.
+func (s *Sim) newAttempt(run *Run, spec RunSpec) {
+	words := conclusions[spec.Conclusion]
+	a := Attempt{
+		Number: int64(len(run.Attempts)) + 1, Conclusion: words.github, Actor: spec.Author,
+		StartedAt: s.now().Add(-runTime), FinishedAt: s.now(),
+	}
+	if run.Provider == GitLab {
+		a.Conclusion = words.gitlab
+	}
+	if a.Actor == "" {
+		a.Actor = run.Commit.Author
+	}
+	if a.Number > 1 {
+		before := run.latest().FinishedAt
+		a.StartedAt = latest(a.StartedAt, before)
+		a.FinishedAt = latest(a.FinishedAt, before.Add(time.Second))
+	} else {
+		run.CreatedAt = a.StartedAt
+	}
+	a.Jobs = s.newJobs(run, spec, a)
+	run.Attempts = append(run.Attempts, a)
+	s.changed()
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func (s *Sim) runByID(provider string, id int64) *Run {
+	for _, run := range s.state.Runs {
+		if run.Provider == provider && run.ID == id {
+			return run
+		}
+	}
+	return nil
+}
+
+// Runs lists all runs, oldest first.
+func (s *Sim) Runs() []Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Run
+	for _, run := range s.state.Runs {
+		all = append(all, s.runView(run))
+	}
+	return all
+}
+
+// runView is a copy of a run as callers see it.
+func (s *Sim) runView(run *Run) Run {
+	c := *run
+	c.Attempts = nil
+	for _, a := range run.Attempts {
+		a.Jobs = slices.Clone(a.Jobs)
+		c.Attempts = append(c.Attempts, a)
+	}
+	r := s.repositoryByID(run.Provider, run.RepositoryID)
+	c.Repository = r.FullName
+	c.URL = s.runURL(r, run)
+	return c
+}

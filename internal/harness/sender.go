@@ -1,0 +1,89 @@
+package harness
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/devflowfix/devflowfix/internal/forgesim"
+)
+
+// Sender signs and sends deliveries of one GitHub hook, as an outside test
+// tool would: with what the simulator tells about the hook.
+type Sender struct {
+	w    *World
+	hook forgesim.Hook
+}
+
+// Sender returns the sender of a repository's only hook.
+func (w *World) Sender(repository string) Sender {
+	w.tb.Helper()
+	for _, h := range w.Sim.Hooks() {
+		if h.Provider == forgesim.GitHub && h.Repository == repository {
+			return Sender{w, h}
+		}
+	}
+	w.tb.Fatalf("%s has no hook", repository)
+	return Sender{}
+}
+
+// Send delivers a payload and returns the answer's status and text.
+func (s Sender) Send(event, guid string, payload any) (int, string) {
+	s.w.tb.Helper()
+	body, err := json.Marshal(payload)
+	if err != nil {
+		s.w.tb.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, []byte(s.hook.Secret))
+	mac.Write(body)
+	request, err := http.NewRequestWithContext(s.w.tb.Context(), http.MethodPost, s.hook.URL, bytes.NewReader(body))
+	if err != nil {
+		s.w.tb.Fatal(err)
+	}
+	request.Header = http.Header{
+		"Content-Type":        {"application/json"},
+		"X-Github-Event":      {event},
+		"X-Github-Delivery":   {guid},
+		"X-Github-Hook-Id":    {strconv.FormatInt(s.hook.ID, 10)},
+		"X-Hub-Signature-256": {"sha256=" + hex.EncodeToString(mac.Sum(nil))},
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.w.tb.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.w.tb.Fatal(err)
+	}
+	return response.StatusCode, string(answer)
+}
+
+// CompletedRun is what of a completed workflow run matters to incidents.
+type CompletedRun struct {
+	ID, Number, Attempt int64
+	Branch, Conclusion  string
+}
+
+// Payload is GitHub's workflow_run payload of the run, in short.
+func (s Sender) Payload(r CompletedRun) map[string]any {
+	repository := map[string]any{"id": s.hook.RepositoryID, "full_name": s.hook.Repository, "default_branch": "main"}
+	finished := time.Date(2026, 11, 24, 10, int(r.Number), int(r.Attempt), 0, time.UTC)
+	return map[string]any{
+		"action":     "completed",
+		"repository": repository,
+		"workflow_run": map[string]any{
+			"id": r.ID, "name": "build", "workflow_id": 1, "run_number": r.Number, "run_attempt": r.Attempt,
+			"event": "push", "status": "completed", "conclusion": r.Conclusion, "head_branch": r.Branch,
+			"head_sha": "acb5820ced9479c074f688cc328bf03f341a511d", "head_repository": repository,
+			"html_url": "https://forge.example/run", "updated_at": finished.Format(time.RFC3339),
+			"triggering_actor": map[string]any{"login": "ann"},
+		},
+	}
+}

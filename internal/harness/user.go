@@ -1,0 +1,161 @@
+package harness
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/devflowfix/devflowfix/internal/auth"
+)
+
+// User is somebody with an API token.
+type User struct {
+	w     *World
+	ID    string
+	Token string
+}
+
+// User makes a user.
+func (w *World) User(name string) *User {
+	w.tb.Helper()
+	u, err := w.App.Store.EnsureUser(w.tb.Context(), name, false)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	token, err := w.App.Tokens.Issue(auth.Identity{UserID: u.ID, Name: u.Name}, time.Hour)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return &User{w: w, ID: u.ID, Token: token}
+}
+
+// Call sends a request to the API and decodes the answer into out, unless that
+// is nil. It returns the status.
+func (u *User) Call(method, path string, in, out any) int {
+	u.w.tb.Helper()
+	var body io.Reader
+	if in != nil {
+		encoded, err := json.Marshal(in)
+		if err != nil {
+			u.w.tb.Fatal(err)
+		}
+		body = bytes.NewReader(encoded)
+	}
+	request, err := http.NewRequestWithContext(u.w.tb.Context(), method, u.w.URL+path, body)
+	if err != nil {
+		u.w.tb.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+u.Token)
+	if in != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		u.w.tb.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		u.w.tb.Fatal(err)
+	}
+	if out != nil {
+		if err := json.Unmarshal(answer, out); err != nil {
+			u.w.tb.Fatalf("%s %s: %d %s", method, path, response.StatusCode, answer)
+		}
+	}
+	return response.StatusCode
+}
+
+// Connection is a connection as the API shows it.
+type Connection struct {
+	ID             string     `json:"id"`
+	FullName       string     `json:"repository_full_name"`
+	HookID         int64      `json:"webhook_id"`
+	HookURL        string     `json:"webhook_url"`
+	HookStatus     string     `json:"webhook_status"`
+	HookEvents     []string   `json:"webhook_events"`
+	LastDeliveryAt *time.Time `json:"webhook_last_delivery_at"`
+	HookError      *struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"webhook_error"`
+}
+
+var events = map[string][]string{
+	"github": {"workflow_run", "pull_request", "push"},
+	"gitlab": {"pipeline_events", "merge_requests_events", "push_events"},
+}
+
+// Connect connects a repository and expects its hook to be active at once.
+func (u *User) Connect(provider, repository string) Connection {
+	u.w.tb.Helper()
+	var c Connection
+	status := u.Call(http.MethodPost, "/api/v2/repositories/connect", map[string]any{
+		"provider": provider, "repository_full_name": repository, "auto_pr_enabled": true, "setup_webhook": true,
+		"webhook_events": events[provider],
+	}, &c)
+	if status != http.StatusCreated || c.HookStatus != "active" {
+		u.w.tb.Fatalf("connect %s: %d, %+v", repository, status, c)
+	}
+	return c
+}
+
+// Connection reads a connection.
+func (u *User) Connection(id string) Connection {
+	u.w.tb.Helper()
+	var c Connection
+	if status := u.Call(http.MethodGet, "/api/v2/repositories/connections/"+id, nil, &c); status != http.StatusOK {
+		u.w.tb.Fatalf("connection %s: %d", id, status)
+	}
+	return c
+}
+
+// Incident is an incident as the API shows it.
+type Incident struct {
+	ID          string `json:"id"`
+	Status      string `json:"status"`
+	Severity    string `json:"severity"`
+	Branch      string `json:"branch"`
+	Owner       string `json:"owner"`
+	Occurrences int    `json:"occurrences"`
+	RunURL      string `json:"run_url"`
+	SHA         string `json:"commit_sha"`
+	Author      string `json:"author"`
+	FailedJobs  []struct {
+		Name  string   `json:"name"`
+		Steps []string `json:"failed_steps"`
+		Lines []struct {
+			Text  string `json:"text"`
+			Error bool   `json:"error"`
+		} `json:"lines"`
+	} `json:"failed_jobs"`
+	Timeline []struct {
+		Kind string `json:"kind"`
+	} `json:"timeline"`
+}
+
+// Incidents lists the incidents of a repository, newest first.
+func (u *User) Incidents(repository string) []Incident {
+	u.w.tb.Helper()
+	var page struct {
+		Incidents []Incident `json:"incidents"`
+	}
+	path := "/api/v2/incidents?limit=100&repository=" + url.QueryEscape(repository)
+	if status := u.Call(http.MethodGet, path, nil, &page); status != http.StatusOK {
+		u.w.tb.Fatalf("incidents: %d", status)
+	}
+	return page.Incidents
+}
+
+// Incident reads one incident with its history.
+func (u *User) Incident(id string) Incident {
+	u.w.tb.Helper()
+	var i Incident
+	if status := u.Call(http.MethodGet, "/api/v2/incidents/"+id, nil, &i); status != http.StatusOK {
+		u.w.tb.Fatalf("incident %s: %d", id, status)
+	}
+	return i
+}

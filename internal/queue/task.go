@@ -1,0 +1,74 @@
+// Package queue carries work from the process that has it to a worker that
+// does it, through asynq on Redis. A task is a plain value: the same one is
+// enqueued in Redis, or waits in PostgreSQL until Redis takes it.
+//
+// Redis is the queue and not the truth. A task may be enqueued twice and run
+// any number of times; what it does happens once because PostgreSQL's ledger
+// says so. Therefore an unclear outcome (a time-out on the way to Redis) is
+// treated as a refusal, and the task is kept elsewhere as well.
+package queue
+
+import (
+	"time"
+
+	"github.com/hibiken/asynq"
+)
+
+// The queues.
+const (
+	Deliveries = "deliveries"
+	HookQueue  = "hooks"
+	Incidents  = "incidents"
+	Notify     = "notify"
+	Sweep      = "sweep"
+)
+
+// weights say how often each queue is served when all of them are full.
+var weights = map[string]int{Deliveries: 6, HookQueue: 3, Incidents: 3, Notify: 2, Sweep: 1}
+
+// Task is work for a worker.
+type Task struct {
+	Type string
+	// ID is unique in its queue while the task waits, runs or is archived.
+	ID      string
+	Payload []byte
+	Headers map[string]string
+	// NotBefore is when it may run; zero means now.
+	NotBefore time.Time
+}
+
+// class is what tasks of one type have in common.
+type class struct {
+	queue   string
+	retries int
+	timeout time.Duration
+	// keep holds the id of a finished task, so that the same is not enqueued
+	// again within that time.
+	keep time.Duration
+}
+
+// A killed worker's task counts as retried, so every class has some.
+var classes = map[string]class{
+	TypeDeliver:        {queue: Deliveries, retries: 25, timeout: time.Minute},
+	TypeHookEnsure:     {queue: HookQueue, retries: 60, timeout: 2 * time.Minute},
+	TypeHookRemove:     {queue: HookQueue, retries: 60, timeout: 2 * time.Minute},
+	TypeEvidence:       {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
+	TypeSweepOutbox:    {queue: Sweep, retries: 3, timeout: time.Minute, keep: time.Minute},
+	TypeSweepOrphans:   {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},
+	TypeSweepRetention: {queue: Sweep, retries: 3, timeout: 10 * time.Minute, keep: 2 * time.Hour},
+}
+
+// asynq gives the task the form that asynq enqueues, with its class' options.
+func (t Task) asynq() *asynq.Task {
+	c := classes[t.Type]
+	options := []asynq.Option{
+		asynq.Queue(c.queue), asynq.MaxRetry(c.retries), asynq.Timeout(c.timeout), asynq.TaskID(t.ID),
+	}
+	if c.keep > 0 {
+		options = append(options, asynq.Retention(c.keep))
+	}
+	if !t.NotBefore.IsZero() {
+		options = append(options, asynq.ProcessAt(t.NotBefore))
+	}
+	return asynq.NewTaskWithHeaders(t.Type, t.Payload, t.Headers, options...)
+}

@@ -1,0 +1,26 @@
+package telemetry
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+)
+
+// NewLogger writes to w, as JSON or, when pretty, for people. An unknown level
+// counts as info.
+func NewLogger(w io.Writer, level string, pretty bool) zerolog.Logger {
+	parsed, err := zerolog.ParseLevel(level)
+	if err != nil || level == "" {
+		parsed = zerolog.InfoLevel
+	}
+	if pretty {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	}
+	return zerolog.New(w).Level(parsed).With().Timestamp().Logger()
+}
+
+// NewRequestID names a request; a person can read it out to an operator.
+func NewRequestID() string { return fmt.Sprintf("req_%x", uuid.New().NodeID()) }
