@@ -201,9 +201,16 @@ type Opener interface {
 // (with After), Transient, Permanent. No method repeats a write by itself: an
 // error of kind Transient after a write leaves its outcome unknown.
 type Forge interface {
+	Identity
 	Repositories
 	Hooks
 	Runs
+}
+
+// Identity tells whose access it is.
+type Identity interface {
+	// Login names the account that the access belongs to.
+	Login(ctx context.Context) (string, error)
 }
 
 // Repositories resolves names.

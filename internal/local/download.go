@@ -43,7 +43,7 @@ func (d download) cache(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(dir, folderMode()); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return "", err
 	}
 	if err := mark(dir, "binaries", "every data folder"); err != nil {
@@ -85,8 +85,8 @@ func (d download) byLibrary(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The folder is not removed when the library is given up: it would go on
-	// writing to it, and ends the program when it cannot. sweep comes later.
+	// When the library is given up its folder stays, for a later staging to
+	// remove: it goes on writing there, and panics when it cannot.
 	staging, err := d.staging(cache)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func TestLibraryFillsTheCacheOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.origin != wantOrigin || b.version != "18.4" || !strings.HasPrefix(b.dir, cache) {
+		if b.origin != b.dir+" ("+wantOrigin+")" || b.version != "18.4" || !strings.HasPrefix(b.dir, cache) {
 			t.Errorf("found %+v, want those of the %s", b, wantOrigin)
 		}
 		repository.Close()

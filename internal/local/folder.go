@@ -28,14 +28,11 @@ func claim(dir, service string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, folderMode()); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return nil, fault.Wrap(fault.Conflict, err, fmt.Sprintf("%s cannot be made; choose another folder with --data", dir))
 	}
 	if err := mark(dir, service, dir); err != nil {
 		return nil, err
-	}
-	if err := letThrough(dir); err != nil {
-		return nil, notOurs(dir, err)
 	}
 	lock, err := lockFolder(dir)
 	if err != nil {
@@ -55,11 +52,20 @@ func folderMode() fs.FileMode {
 	return 0o700
 }
 
-// letThrough gives a folder its mode whatever the umask. A folder of another
-// user's, such as the mount point of a volume, keeps the mode it has.
-func letThrough(dir string) error {
-	owner, err := ownerOf(dir)
-	if err != nil || int(owner) != os.Geteuid() {
+// makeFolder makes dir and the parents that it lacks, all with folderMode,
+// whatever the umask. What exists stays as it is.
+func makeFolder(dir string) error {
+	err := os.Mkdir(dir, folderMode())
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeFolder(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, folderMode())
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil // if it is no folder, to read it fails
+	}
+	if err != nil {
 		return err
 	}
 	return os.Chmod(dir, folderMode())

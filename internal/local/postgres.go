@@ -24,7 +24,8 @@ const (
 
 // Postgres is a private PostgreSQL server that runs.
 type Postgres struct {
-	// Origin tells where its binaries come from, Version which they are.
+	// Origin is the folder of its binaries and how that was found, Version
+	// the version of PostgreSQL.
 	Origin, Version string
 	// Folder holds the cluster ("data") and the log. It is the folder given
 	// to StartPostgres, or the one that stands in for it when the server's

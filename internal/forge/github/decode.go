@@ -1,0 +1,139 @@
+package github
+
+import (
+	"strconv"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/forge/payload"
+)
+
+var kinds = map[string]forge.EventKind{
+	"workflow_run": forge.RunEvent, "pull_request": forge.ChangeEvent, "push": forge.PushEvent, "ping": forge.PingEvent,
+	"repository": forge.RepositoryEvent, "meta": forge.RepositoryEvent,
+	"installation": forge.InstallationEvent, "installation_repositories": forge.InstallationEvent,
+	"installation_target": forge.InstallationEvent, "github_app_authorization": forge.InstallationEvent,
+}
+
+// Decode turns a payload into an event. What is missing, null or of another
+// type than documented stays empty; only what is no object is Malformed.
+func (Receiver) Decode(event string, document []byte) (forge.Event, error) {
+	p := gjson.ParseBytes(document)
+	if !gjson.ValidBytes(document) || !p.IsObject() {
+		return forge.Event{}, fault.New(fault.Malformed, "The payload is not a JSON object.")
+	}
+	e := forge.Event{
+		Kind:         forge.OtherEvent,
+		Name:         event,
+		Action:       payload.String(p.Get("action"), payload.Name),
+		Repository:   repository(p.Get("repository")),
+		Installation: payload.Integer(p.Get("installation.id")),
+	}
+	if kind, known := kinds[event]; known {
+		e.Kind = kind
+	}
+	switch e.Kind {
+	case forge.RunEvent:
+		e.Run = run(p, e.Repository.ID)
+	case forge.ChangeEvent:
+		e.Change = change(p.Get("pull_request"))
+	case forge.PushEvent:
+		e.Push = push(p)
+	}
+	return e, nil
+}
+
+func repository(r gjson.Result) forge.Repository {
+	return forge.Repository{
+		Provider:      forge.GitHub,
+		ID:            payload.Integer(r.Get("id")),
+		FullName:      payload.String(r.Get("full_name"), payload.Path),
+		DefaultBranch: payload.String(r.Get("default_branch"), payload.Text),
+		WebURL:        payload.String(r.Get("html_url"), payload.URL),
+		Private:       r.Get("private").Bool(),
+		Archived:      r.Get("archived").Bool(),
+	}
+}
+
+func run(p gjson.Result, repositoryID int64) *forge.Run {
+	w := p.Get("workflow_run")
+	return &forge.Run{
+		ID:             payload.Integer(w.Get("id")),
+		Number:         payload.Integer(w.Get("run_number")),
+		Attempt:        max(payload.Integer(w.Get("run_attempt")), 1),
+		Workflow:       payload.First(payload.Text, w.Get("name"), p.Get("workflow.name"), w.Get("path")),
+		WorkflowKey:    strconv.FormatInt(payload.Integer(w.Get("workflow_id")), 10),
+		Title:          payload.String(w.Get("display_title"), payload.Text),
+		Trigger:        payload.String(w.Get("event"), payload.Name),
+		Verdict:        verdict(p.Get("action").Str, w.Get("conclusion").Str),
+		Conclusion:     payload.String(w.Get("conclusion"), payload.Name),
+		Branch:         payload.String(w.Get("head_branch"), payload.Text),
+		SHA:            payload.String(w.Get("head_sha"), payload.Name),
+		CommitTitle:    payload.Line(w.Get("head_commit.message"), payload.Text),
+		Author:         payload.First(payload.Text, w.Get("triggering_actor.login"), w.Get("actor.login"), w.Get("head_commit.author.name")),
+		URL:            payload.String(w.Get("html_url"), payload.URL),
+		HeadRepository: fork(w, repositoryID),
+		StartedAt:      payload.Instant(w.Get("run_started_at")),
+		FinishedAt:     payload.Instant(w.Get("updated_at")),
+	}
+}
+
+// verdict reads a conclusion. Only a completed run has one that counts;
+// cancelled, skipped, neutral, action_required, stale and words that are not
+// known yet say nothing.
+func verdict(action, conclusion string) forge.Verdict {
+	if action != "completed" {
+		return forge.Unsettled
+	}
+	switch conclusion {
+	case "success":
+		return forge.Passed
+	case "failure", "timed_out", "startup_failure":
+		return forge.Failed
+	default:
+		return forge.Unsettled
+	}
+}
+
+// fork names the repository that the code comes from when it is not ours. A
+// fork that is gone (null) is no less foreign.
+func fork(w gjson.Result, repositoryID int64) string {
+	head := w.Get("head_repository")
+	switch id := payload.Integer(head.Get("id")); {
+	case !head.Exists() || id == repositoryID:
+		return ""
+	case id == 0:
+		return "a deleted fork"
+	default:
+		return payload.String(head.Get("full_name"), payload.Path)
+	}
+}
+
+func change(pr gjson.Result) *forge.Change {
+	state := payload.String(pr.Get("state"), payload.Name)
+	if pr.Get("merged").Bool() {
+		state = "merged"
+	}
+	return &forge.Change{
+		Number:       payload.Integer(pr.Get("number")),
+		Title:        payload.String(pr.Get("title"), payload.Text),
+		State:        state,
+		Draft:        pr.Get("draft").Bool(),
+		SourceBranch: payload.String(pr.Get("head.ref"), payload.Text),
+		TargetBranch: payload.String(pr.Get("base.ref"), payload.Text),
+		HeadSHA:      payload.String(pr.Get("head.sha"), payload.Name),
+		Author:       payload.String(pr.Get("user.login"), payload.Text),
+		URL:          payload.String(pr.Get("html_url"), payload.URL),
+	}
+}
+
+func push(p gjson.Result) *forge.Push {
+	return &forge.Push{
+		Ref:    payload.String(p.Get("ref"), payload.Text),
+		Before: payload.String(p.Get("before"), payload.Name),
+		After:  payload.String(p.Get("after"), payload.Name),
+		Author: payload.First(payload.Text, p.Get("sender.login"), p.Get("pusher.name")),
+	}
+}
