@@ -167,7 +167,6 @@ func (u *up) startSimulator(addr string, keys dataKeys) error {
 	go server.Serve(l) //nolint:errcheck // ends with Close below
 	u.onStop(func() error { return errors.Join(server.Close(), sim.Close()) })
 	u.settings.fill("GITHUB_API_URL", u.sim+forgesim.GitHubAPIPath+"/")
-	u.settings.fill("GITHUB_WEB_URL", u.sim+"/github/")
 	u.settings.fill("GITLAB_URL", u.sim+"/gitlab")
 	u.settings.fill("GITHUB_TOKEN", keys.GitHub)
 	u.settings.fill("GITLAB_TOKEN", keys.GitLab)

@@ -6,16 +6,11 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"net/http"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/devflowfix/devflowfix/handlers"
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/config"
 	"github.com/devflowfix/devflowfix/internal/forge"
@@ -24,7 +19,6 @@ import (
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
 	"github.com/devflowfix/devflowfix/internal/telemetry"
-	"github.com/devflowfix/devflowfix/workers"
 )
 
 // App is DevFlowFix, built and not yet running.
@@ -43,7 +37,7 @@ type App struct {
 
 // New builds the parts. It makes no connection yet.
 func New(cfg config.Config, log zerolog.Logger) (*App, error) {
-	st, err := store.Open(store.Options{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseMaxConns, Keyring: cfg.Keyring})
+	st, err := store.Open(store.Options{URL: cfg.DatabaseURL.Reveal(), MaxConns: cfg.DatabaseConnections, Keyring: cfg.Keyring})
 	if err != nil {
 		return nil, err
 	}
@@ -56,16 +50,42 @@ func New(cfg config.Config, log zerolog.Logger) (*App, error) {
 		return nil, errors.Join(err, st.Close(), rdb.Close())
 	}
 	client := queue.NewClient(rdb)
-	return &App{
-		Config:    cfg,
-		Store:     st,
-		Tokens:    auth.NewTokens(cfg.Keyring),
-		Accounts:  accounts,
-		Metrics:   telemetry.NewMetrics(),
+	a := &App{
+		Config: cfg, Store: st, Accounts: accounts, Metrics: telemetry.NewMetrics(),
+		Tokens:    auth.NewTokens(cfg.Keyring, time.Now),
 		log:       log,
 		redis:     rdb,
 		queue:     client,
 		relay:     queue.NewRelay(client, st, log),
 		receivers: map[forge.Provider]forge.Receiver{forge.GitHub: github.Receiver{}, forge.GitLab: gitlab.Receiver{}},
-	}, nil
+	}
+	a.Metrics.WatchQueues(client.Stats)
+	return a, nil
 }
+
+// openForges opens what has credentials. A token wins over the App for calls:
+// it is what may manage hooks.
+func openForges(cfg config.Config) (forge.Accounts, error) {
+	accounts := forge.Accounts{}
+	if !cfg.GitHub.Token.IsZero() {
+		gh, err := github.New(github.Config{APIURL: cfg.GitHub.APIURL, AppID: cfg.GitHub.AppID, PrivateKey: cfg.GitHub.PrivateKey})
+		if err != nil {
+			return nil, err
+		}
+		accounts[forge.GitHub] = forge.Account{Opener: gh, Access: forge.Access{Token: cfg.GitHub.Token}}
+	}
+	if !cfg.GitLab.Token.IsZero() {
+		gl, err := gitlab.New(cfg.GitLab.URL)
+		if err != nil {
+			return nil, err
+		}
+		accounts[forge.GitLab] = forge.Account{Opener: gl, Access: forge.Access{Token: cfg.GitLab.Token}}
+	}
+	return accounts, nil
+}
+
+// Close ends the connections to the stores.
+func (a *App) Close() error { return errors.Join(a.redis.Close(), a.Store.Close()) }
+
+// CheckRedis asks whether Redis answers and is set up for a queue.
+func (a *App) CheckRedis(ctx context.Context) (string, error) { return a.queue.Check(ctx) }

@@ -9,6 +9,12 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/devflowfix/devflowfix/handlers"
+	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/forge/github"
+	"github.com/devflowfix/devflowfix/internal/forge/gitlab"
+	"github.com/devflowfix/devflowfix/internal/queue"
 )
 
 const (
@@ -20,9 +26,14 @@ const (
 // Web serves HTTP on the listener until ctx ends, then lets the requests under
 // way finish.
 func (a *App) Web(ctx context.Context, l net.Listener) error {
-	directory := a.Store.NewDirectory(a.Config.GitHubApp.WebhookSecret, a.log)
+	receiving, err := a.openReceiving()
+	if err != nil {
+		return err
+	}
+	defer receiving.close()
+	directory := a.Store.NewDirectory(a.Config.GitHub.WebhookSecret, a.log)
 	server := &http.Server{
-		Handler:           a.handler(directory),
+		Handler:           a.handler(directory, receiving.queue),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return a.log.WithContext(context.Background()) },
@@ -42,4 +53,45 @@ func (a *App) Web(ctx context.Context, l net.Listener) error {
 		return server.Shutdown(stopping)
 	})
 	return group.Wait()
+}
+
+// receiving is the receiver's own connection to Redis, which joins concurrent
+// enqueues.
+type receiving struct {
+	queue *queue.Client
+	close func()
+}
+
+func (a *App) openReceiving() (receiving, error) {
+	rdb, err := queue.Open(a.Config.RedisURL.Reveal())
+	if err != nil {
+		return receiving{}, err
+	}
+	stop := queue.Join(rdb)
+	return receiving{queue.NewClient(rdb), func() {
+		stop()
+		_ = rdb.Close() // everything was answered
+	}}, nil
+}
+
+func (a *App) handler(directory handlers.Directory, q *queue.Client) http.Handler {
+	return handlers.New(handlers.Deps{
+		BaseURL:   a.Config.BaseURL,
+		Store:     a.Store,
+		Directory: directory,
+		Queue:     q,
+		Relay:     a.relay,
+		Redis:     a.redis,
+		Tokens:    a.Tokens,
+		Accounts:  a.Accounts,
+		Receivers: a.receivers,
+		Events: map[forge.Provider]handlers.Events{
+			forge.GitHub: {Known: github.EventNames(), Default: github.DefaultEvents()},
+			forge.GitLab: {Known: gitlab.EventNames(), Default: gitlab.DefaultEvents()},
+		},
+		OpsPassword: a.Config.OpsPassword,
+		Metrics:     a.Metrics,
+		Log:         a.log,
+		Now:         time.Now,
+	})
 }

@@ -115,7 +115,7 @@ func (c *call) page(standard, most int) page {
 	q := c.r.URL.Query()
 	p := page{number: 1, size: standard}
 	if n, err := strconv.Atoi(q.Get("page")); err == nil && n > 0 {
-		p.number = n
+		p.number = min(n, 1<<20) // a list never has so many
 	}
 	if n, err := strconv.Atoi(q.Get("per_page")); err == nil && n > 0 {
 		p.size = min(n, most)

@@ -20,7 +20,9 @@ type controlRoute struct {
 // controlAPI is the whole control API, in the order in which it is explained.
 func (s *Sim) controlAPI() []controlRoute {
 	return []controlRoute{
-		{"POST /control/runs", "Plays a run and answers with its deliveries. Only provider and repository are needed.",
+		{"POST /control/runs", "Plays a run and answers with its deliveries. Only provider and repository are needed. Also: sha, author, message, event, " +
+			"pull_request, fork, failed_job, kind, log, attempt_of (a run id, to run it again), rerun_conclusion, " +
+			"deliver (normal, completed_only, none), delay_ms, repeat, reorder, drop, lose.",
 			`{"provider":"github","repository":"acme/parcel","branch":"main","workflow":"CI","conclusion":"failure","kind":"go-test"}`, s.controlRun},
 		{"GET /control/runs", "Lists the runs.", "", list(s.Runs)},
 		{"GET /control/repositories", "Lists the repositories.", "", list(s.Repositories)},

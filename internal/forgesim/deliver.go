@@ -154,11 +154,10 @@ func (s *Sim) settle(d *Delivery) {
 		if h.Provider != d.Provider || h.ID != d.HookID {
 			continue
 		}
+		h.LastResponse = lastResponse(d)
 		if d.Provider == GitLab {
 			s.countFailure(h, d)
-			return
 		}
-		h.LastResponse = githubLastResponse(d)
 		return
 	}
 }

@@ -113,9 +113,9 @@ func (s *Sim) fail(f *Fault, w http.ResponseWriter, r *http.Request, routes http
 	if !s.pause(r.Context(), time.Duration(f.DelayMS)*time.Millisecond) {
 		return
 	}
-	real := &discarded{header: http.Header{}}
+	whole := &discarded{header: http.Header{}}
 	if f.AfterApply || f.Truncate {
-		routes.ServeHTTP(real, r)
+		routes.ServeHTTP(whole, r)
 	}
 	switch {
 	case f.Silence:
@@ -127,12 +127,12 @@ func (s *Sim) fail(f *Fault, w http.ResponseWriter, r *http.Request, routes http
 	case f.Reset:
 		panic(http.ErrAbortHandler)
 	case f.Truncate:
-		for k, v := range real.header {
+		for k, v := range whole.header {
 			w.Header()[k] = v
 		}
-		w.Header().Set("Content-Length", strconv.Itoa(real.body.Len()))
-		w.WriteHeader(real.status)
-		_, _ = w.Write(real.body.Bytes()[:real.body.Len()/2])
+		w.Header().Set("Content-Length", strconv.Itoa(whole.body.Len()))
+		w.WriteHeader(whole.status)
+		_, _ = w.Write(whole.body.Bytes()[:whole.body.Len()/2])
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	case f.Status == 0:

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 )
 
 const githubDocs = "https://docs.github.com/rest"
@@ -64,8 +63,9 @@ func (s *Sim) githubRoutes() http.Handler {
 func (s *Sim) githubFront(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		refusal := s.githubRefusal(r)
-		for k, v := range s.githubAnswerHeaders(r) {
+		spent := s.spend(GitHub)
+		refusal := s.githubRefusal(r, spent)
+		for k, v := range s.githubAnswerHeaders(r, spent) {
 			w.Header()[k] = v
 		}
 		s.mu.Unlock()
@@ -77,15 +77,12 @@ func (s *Sim) githubFront(next http.Handler) http.Handler {
 	})
 }
 
-func (s *Sim) githubAnswerHeaders(r *http.Request) http.Header {
-	const limit = 5000
-	s.used[GitHub]++
-	used := min(s.used[GitHub], limit)
+func (s *Sim) githubAnswerHeaders(r *http.Request, spent budget) http.Header {
 	h := http.Header{}
-	h.Set("X-RateLimit-Limit", strconv.Itoa(limit))
-	h.Set("X-RateLimit-Remaining", strconv.Itoa(limit-used))
-	h.Set("X-RateLimit-Used", strconv.Itoa(used))
-	h.Set("X-RateLimit-Reset", strconv.FormatInt(s.now().Truncate(time.Hour).Add(time.Hour).Unix(), 10))
+	h.Set("X-RateLimit-Limit", strconv.Itoa(spent.limit))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(spent.remaining()))
+	h.Set("X-RateLimit-Used", strconv.Itoa(spent.used))
+	h.Set("X-RateLimit-Reset", strconv.FormatInt(spent.reset.Unix(), 10))
 	h.Set("X-RateLimit-Resource", "core")
 	id := s.newID(requestIDs)
 	h.Set("X-GitHub-Request-Id", fmt.Sprintf("%04X:%05X:%06X:%06X:%08X", id%0xffff, id%0xfffff, id, id*7, s.now().Unix()))
@@ -99,7 +96,7 @@ func (s *Sim) githubAnswerHeaders(r *http.Request) http.Header {
 }
 
 // githubRefusal turns away who is not known; nil lets the request in.
-func (s *Sim) githubRefusal(r *http.Request) *answer {
+func (s *Sim) githubRefusal(r *http.Request, spent budget) *answer {
 	var no answer
 	switch auth := r.Header.Get("Authorization"); {
 	case r.UserAgent() == "":
@@ -109,6 +106,8 @@ func (s *Sim) githubRefusal(r *http.Request) *answer {
 		no = githubError(http.StatusUnauthorized, "Requires authentication")
 	case !s.githubKnows(auth):
 		no = githubError(http.StatusUnauthorized, "Bad credentials")
+	case spent.over && r.URL.Path != GitHubAPIPath+"/rate_limit":
+		no = githubError(http.StatusForbidden, fmt.Sprintf("API rate limit exceeded for user ID %d.", personOf(tokenOwner).id))
 	default:
 		return nil
 	}

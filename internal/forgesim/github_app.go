@@ -162,7 +162,7 @@ func (s *Sim) githubInstallationRepositories(c *call) answer {
 	account := s.app.Installations[s.installationOf(token)]
 	docs := []object{}
 	for _, r := range s.state.Repositories {
-		if r.Provider == GitHub && !r.Removed && owner(r.FullName) == account {
+		if r.Provider == GitHub && !r.Removed && ownerOf(r.FullName) == account {
 			docs = append(docs, s.githubFullRepository(r))
 		}
 	}
@@ -193,10 +193,7 @@ func (s *Sim) githubMeta(*call) answer {
 }
 
 func (s *Sim) githubRateLimit(*call) answer {
-	used := min(s.used[GitHub], 5000)
-	core := object{
-		"limit": 5000, "used": used, "remaining": 5000 - used,
-		"reset": s.now().Truncate(time.Hour).Add(time.Hour).Unix(),
-	}
+	b := s.budgets[GitHub]
+	core := object{"limit": b.limit, "used": b.used, "remaining": b.remaining(), "reset": b.reset.Unix()}
 	return ok(object{"resources": object{"core": core, "search": core}, "rate": core})
 }

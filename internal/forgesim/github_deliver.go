@@ -35,7 +35,7 @@ func (s *Sim) SetApp(app *App) {
 // installation finds the App's installation on the owner of a repository.
 func (a *App) installation(r *Repository) (int64, bool) {
 	for id, account := range a.Installations {
-		if account == owner(r.FullName) {
+		if account == ownerOf(r.FullName) {
 			return id, true
 		}
 	}
@@ -115,8 +115,8 @@ func (s *Sim) githubHeaders(sh *shipment, contentType, secret string) {
 	}
 }
 
-// githubLastResponse is what a hook shows of a delivery.
-func githubLastResponse(d *Delivery) LastResponse {
+// lastResponse is what a hook shows of a delivery.
+func lastResponse(d *Delivery) LastResponse {
 	switch {
 	case d.OK():
 		return LastResponse{Code: d.StatusCode, Status: "active", Message: "OK"}
@@ -152,7 +152,7 @@ func (s *Sim) githubEvent(r *Repository, name, action string, doc object) event 
 	}
 	doc["repository"] = s.githubRepository(r)
 	if name != "meta" {
-		doc["organization"] = s.githubOrganization(owner(r.FullName))
+		doc["organization"] = s.githubOrganization(ownerOf(r.FullName))
 	}
 	if doc["sender"] == nil {
 		doc["sender"] = s.githubUser(tokenOwner)

@@ -73,13 +73,15 @@ func TestUnreachableReceiver(t *testing.T) {
 	t.Parallel()
 	silent := newReceiver(t)
 	for _, c := range []struct {
-		name, url, want string
+		name, url string
+		patience  time.Duration
+		want      string
 	}{
-		{"refuses", "http://127.0.0.1:1/hook", "failed to connect to host"},
-		{"is silent", silent.URL, "timed out"},
+		{"refuses", "http://127.0.0.1:1/hook", 10 * time.Second, "failed to connect to host"},
+		{"is silent", silent.URL, 50 * time.Millisecond, "timed out"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t, func(cfg *Config) { cfg.DeliveryTimeout = 50 * time.Millisecond })
+			b := newBench(t, func(cfg *Config) { cfg.DeliveryTimeout = c.patience })
 			silent.mu.Lock() // no answer while this is held
 			doc := b.github("POST", "/hooks", object{"config": hookConfig(c.url)}).want(http.StatusCreated).object()
 			b.settle()

@@ -82,8 +82,8 @@ var repositoryLinks = map[string]string{
 func (s *Sim) githubMinimal(id int64, fullName string, private bool) object {
 	api := s.githubAPIURL("/repos/" + fullName)
 	doc := object{
-		"id": id, "node_id": nodeID("Repository", id), "name": name(fullName), "full_name": fullName,
-		"private": private, "owner": s.githubOwner(owner(fullName)), "html_url": s.githubWebURL("/" + fullName),
+		"id": id, "node_id": nodeID("Repository", id), "name": nameOf(fullName), "full_name": fullName,
+		"private": private, "owner": s.githubOwner(ownerOf(fullName)), "html_url": s.githubWebURL("/" + fullName),
 		"description": nil, "fork": false, "url": api,
 	}
 	for k, suffix := range repositoryLinks {
@@ -124,7 +124,7 @@ func (s *Sim) githubFullRepository(r *Repository) object {
 	doc := s.githubRepository(r)
 	for k, v := range (object{
 		"has_discussions": false, "allow_forking": true, "network_count": 2, "subscribers_count": 4,
-		"organization": s.githubOwner(owner(r.FullName)),
+		"organization": s.githubOwner(ownerOf(r.FullName)),
 		"permissions":  object{"admin": true, "maintain": true, "push": true, "triage": true, "pull": true},
 	}) {
 		doc[k] = v

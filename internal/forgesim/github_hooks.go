@@ -101,8 +101,8 @@ func (s *Sim) githubCreateHook(c *call) answer {
 	if a, bad := s.githubRefuseHook(c.repo, h); bad {
 		return a
 	}
-	if h.ContentType == "form" {
-		s.complain(GitHub, "hook for %s was made with content type form, GitHub's default", h.URL)
+	if q.Config.ContentType == nil {
+		s.complain(GitHub, "a hook for %s was made without a content type, which makes it form", h.URL)
 	}
 	h.ID = s.newID(hookIDs)
 	s.state.Hooks = append(s.state.Hooks, h)

@@ -101,19 +101,19 @@ func TestGitHubHooksMustDiffer(t *testing.T) {
 func TestGitHubAllowsTwentyHooksForAnEvent(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	make := func(n int, event string) reply {
+	create := func(n int, event string) reply {
 		return b.github("POST", "/hooks", object{
 			"events": []string{event}, "config": hookConfig(fmt.Sprintf("http://127.0.0.1:1/%d", n)),
 		})
 	}
 	for n := range 20 {
-		make(n, "workflow_run").want(201)
+		create(n, "workflow_run").want(201)
 	}
-	r := make(20, "workflow_run").want(422)
+	r := create(20, "workflow_run").want(422)
 	if !strings.Contains(string(r.body), `The \"workflow_run\" event cannot have more than 20 hooks`) {
 		t.Errorf("answered %s", r.body)
 	}
-	make(20, "push").want(201)
+	create(20, "push").want(201)
 }
 
 func TestEditGitHubHook(t *testing.T) {

@@ -93,7 +93,7 @@ func (s *Sim) githubPullRequests(r *Repository, run *Run) []object {
 	if run.PullRequest == 0 || run.Fork != "" {
 		return []object{}
 	}
-	repo := object{"id": r.ID, "url": s.githubAPIURL("/repos/" + r.FullName), "name": name(r.FullName)}
+	repo := object{"id": r.ID, "url": s.githubAPIURL("/repos/" + r.FullName), "name": nameOf(r.FullName)}
 	return []object{{
 		"id": int64(pullIDs) + run.PullRequest, "number": run.PullRequest,
 		"url":  s.githubAPIURL("/repos/" + r.FullName + "/pulls/" + strconv.FormatInt(run.PullRequest, 10)),

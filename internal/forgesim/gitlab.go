@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // gitlabRoutes are the parts of GitLab's REST API that a CI bot uses.
@@ -52,30 +51,31 @@ func (s *Sim) gitlabRoutes() http.Handler {
 func (s *Sim) gitlabFront(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		for k, v := range s.gitlabAnswerHeaders() {
+		spent := s.spend(GitLab)
+		for k, v := range s.gitlabAnswerHeaders(spent) {
 			w.Header()[k] = v
 		}
 		known := s.gitlabKnows(r)
 		s.mu.Unlock()
-		if !known {
+		switch {
+		case spent.over:
+			wait := strconv.Itoa(int(spent.reset.Sub(s.now()).Seconds()) + 1)
+			answer{status: http.StatusTooManyRequests, body: "Retry later\n"}.with("Retry-After", wait).write(w)
+		case !known:
 			gitlabMessage(http.StatusUnauthorized, "401 Unauthorized").write(w)
-			return
+		default:
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
 }
 
-func (s *Sim) gitlabAnswerHeaders() http.Header {
-	const limit = 2000 // requests per minute and user on GitLab.com
-	s.used[GitLab]++
-	used := min(s.used[GitLab], limit)
-	reset := s.now().Truncate(time.Minute).Add(time.Minute)
+func (s *Sim) gitlabAnswerHeaders(spent budget) http.Header {
 	id := fmt.Sprintf("%026X", s.newID(requestIDs))
 	h := http.Header{}
-	h.Set("RateLimit-Limit", strconv.Itoa(limit))
-	h.Set("RateLimit-Observed", strconv.Itoa(used))
-	h.Set("RateLimit-Remaining", strconv.Itoa(limit-used))
-	h.Set("RateLimit-Reset", strconv.FormatInt(reset.Unix(), 10))
+	h.Set("RateLimit-Limit", strconv.Itoa(spent.limit))
+	h.Set("RateLimit-Observed", strconv.Itoa(spent.used))
+	h.Set("RateLimit-Remaining", strconv.Itoa(spent.remaining()))
+	h.Set("RateLimit-Reset", strconv.FormatInt(spent.reset.Unix(), 10))
 	h.Set("RateLimit-Name", "throttle_authenticated_api")
 	h.Set("X-Request-Id", id)
 	h.Set("X-Gitlab-Meta", `{"correlation_id":"`+id+`","version":"1"}`)

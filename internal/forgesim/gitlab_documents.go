@@ -29,16 +29,16 @@ func (s *Sim) gitlabProject(r *Repository) object {
 		visibility = "private"
 	}
 	web := s.gitlabWebURL("/" + r.FullName)
-	group := owner(r.FullName)
+	group := ownerOf(r.FullName)
 	return object{
-		"id": r.ID, "description": nil, "name": name(r.FullName), "path": name(r.FullName),
+		"id": r.ID, "description": nil, "name": nameOf(r.FullName), "path": nameOf(r.FullName),
 		"name_with_namespace": strings.ReplaceAll(r.FullName, "/", " / "), "path_with_namespace": r.FullName,
 		"created_at": gitlabTime(r.CreatedAt), "default_branch": r.DefaultBranch, "tag_list": []string{}, "topics": []string{},
 		"ssh_url_to_repo": s.gitlabSSH(r), "http_url_to_repo": web + ".git", "web_url": web,
 		"readme_url": web + "/-/blob/" + r.DefaultBranch + "/README.md", "forks_count": 0, "star_count": 3, "avatar_url": nil,
 		"last_activity_at": gitlabTime(r.CreatedAt), "visibility": visibility, "archived": r.Archived, "empty_repo": false,
 		"namespace": object{
-			"id": personOf(group).id, "name": name("/" + group), "path": name("/" + group), "kind": "group", "full_path": group,
+			"id": personOf(group).id, "name": nameOf("/" + group), "path": nameOf("/" + group), "kind": "group", "full_path": group,
 			"parent_id": nil, "avatar_url": nil, "web_url": s.gitlabWebURL("/groups/" + group),
 		},
 		"permissions": object{
@@ -57,8 +57,8 @@ func (s *Sim) gitlabHookProject(r *Repository) object {
 	}
 	web := s.gitlabWebURL("/" + r.FullName)
 	return object{
-		"id": r.ID, "name": name(r.FullName), "description": "", "web_url": web, "avatar_url": nil,
-		"git_ssh_url": s.gitlabSSH(r), "git_http_url": web + ".git", "namespace": name("/" + owner(r.FullName)),
+		"id": r.ID, "name": nameOf(r.FullName), "description": "", "web_url": web, "avatar_url": nil,
+		"git_ssh_url": s.gitlabSSH(r), "git_http_url": web + ".git", "namespace": nameOf("/" + ownerOf(r.FullName)),
 		"visibility_level": level, "path_with_namespace": r.FullName, "default_branch": r.DefaultBranch, "ci_config_path": nil,
 	}
 }

@@ -74,15 +74,14 @@ func (s *Sim) gitlabEditHook(c *call, h *Hook) answer {
 	next := *h
 	next.Events = slices.Clone(h.Events)
 	next.CustomHeaders = slices.Clone(h.CustomHeaders)
-	_, tokenSent := params["token"]
-	if params["url"] != h.URL && !tokenSent {
-		if h.Secret != "" {
-			s.complain(GitLab, "hook %d got another URL without its token, which drops the token", h.ID)
-		}
+	if params["url"] != h.URL {
 		next.Secret = ""
 	}
 	if a, bad := s.gitlabApply(&next, params); bad {
 		return a
+	}
+	if h.Secret != "" && next.Secret == "" {
+		s.complain(GitLab, "hook %d got another URL without its token, which drops the token", h.ID)
 	}
 	next.UpdatedAt = s.now()
 	*h = next

@@ -149,7 +149,7 @@ func (s *Sim) gitlabPushDocument(r *Repository, c Commit, kind, ref string) obje
 		"user_name": p.name, "user_username": p.login, "user_avatar": gitlabHookUser(c.Author)["avatar_url"],
 		"project_id": r.ID, "project": project, "commits": []object{commit}, "total_commits_count": 1,
 		"repository": object{
-			"name": name(r.FullName), "url": project["git_ssh_url"], "description": "", "homepage": project["web_url"],
+			"name": nameOf(r.FullName), "url": project["git_ssh_url"], "description": "", "homepage": project["web_url"],
 			"git_http_url": project["git_http_url"], "git_ssh_url": project["git_ssh_url"],
 			"visibility_level": project["visibility_level"],
 		},

@@ -30,7 +30,7 @@ type Hook struct {
 	CreatedAt   time.Time `json:"created_at"`
 	UpdatedAt   time.Time `json:"updated_at"`
 
-	// LastResponse is what GitHub shows of the last delivery.
+	// LastResponse is the outcome of the last delivery; GitHub shows it.
 	LastResponse LastResponse `json:"last_response"`
 
 	// The rest is GitLab's.

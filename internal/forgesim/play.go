@@ -58,10 +58,10 @@ func (p performance) push() []*shipment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	run := p.run
-	if p.attempt > 0 || p.spec.Deliver != "normal" || run.Event != "push" || run.Fork != "" || p.spec.SHA != "" {
+	r := s.repositoryByID(run.Provider, run.RepositoryID)
+	if r == nil || p.attempt > 0 || p.spec.Deliver != "normal" || run.Event != "push" || run.Fork != "" || p.spec.SHA != "" {
 		return nil
 	}
-	r := s.repositoryByID(run.Provider, run.RepositoryID)
 	if run.Provider == GitLab {
 		return p.mark(s.shipments(s.gitlabPush(r, run.Branch)))
 	}
@@ -76,10 +76,10 @@ func (p performance) reach(phase Phase) []*shipment {
 	a := &p.run.Attempts[p.attempt]
 	a.Phase = max(a.Phase, phase)
 	s.changed()
-	if p.spec.Deliver == "none" {
+	r := s.repositoryByID(p.run.Provider, p.run.RepositoryID)
+	if r == nil || p.spec.Deliver == "none" { // without a repository: Reset came in between
 		return nil
 	}
-	r := s.repositoryByID(p.run.Provider, p.run.RepositoryID)
 	told := *a
 	told.Phase = phase
 	if p.run.Provider == GitLab {

@@ -54,11 +54,11 @@ func validName(provider, fullName string) bool {
 	return githubName.MatchString(fullName)
 }
 
-// owner is the part of a full name before its last slash.
-func owner(fullName string) string { return fullName[:strings.LastIndexByte(fullName, '/')] }
+// ownerOf is the part of a full name before its last slash.
+func ownerOf(fullName string) string { return fullName[:strings.LastIndexByte(fullName, '/')] }
 
-// name is the part of a full name after its last slash.
-func name(fullName string) string { return fullName[strings.LastIndexByte(fullName, '/')+1:] }
+// nameOf is the part of a full name after its last slash.
+func nameOf(fullName string) string { return fullName[strings.LastIndexByte(fullName, '/')+1:] }
 
 // AddRepository makes a repository, or returns the one of that name.
 func (s *Sim) AddRepository(provider, fullName string) (Repository, error) {

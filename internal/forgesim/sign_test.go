@@ -33,12 +33,12 @@ func TestStandardSignatureIsTheDocumentedOne(t *testing.T) {
 func TestGitHubDeliveriesAreSigned(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	make := func(config object) int64 {
+	create := func(config object) int64 {
 		return id(t, b.github("POST", "/hooks", object{"config": config, "events": []string{"workflow_run"}}).want(http.StatusCreated).object())
 	}
-	signed := make(object{"url": b.receiver.URL + "?signed", "content_type": "json", "secret": "s3cret"})
-	form := make(object{"url": b.receiver.URL + "?form", "content_type": "form", "secret": "s3cret"})
-	plain := make(object{"url": b.receiver.URL + "?plain", "content_type": "json"})
+	signed := create(object{"url": b.receiver.URL + "?signed", "content_type": "json", "secret": "s3cret"})
+	form := create(object{"url": b.receiver.URL + "?form", "content_type": "form", "secret": "s3cret"})
+	plain := create(object{"url": b.receiver.URL + "?plain", "content_type": "json"})
 	b.settle()
 	b.receiver.clear()
 	run, err := b.Fail(RunSpec{Provider: GitHub, Repository: "acme/parcel", Deliver: "completed_only"})

@@ -47,6 +47,9 @@ type Config struct {
 	GitLabVersion string
 	// AutoDisable lets GitLab switch off hooks that fail, as GitLab.com does.
 	AutoDisable bool
+	// RateLimit is how many requests GitHub answers per hour and GitLab per
+	// minute; zero shows the forges' limits (5000 and 2000) and enforces none.
+	RateLimit int
 	// HookTestsPerMinute limits GitLab's hook tests and resends per project;
 	// zero means no limit (GitLab's own is 5).
 	HookTestsPerMinute int
@@ -74,7 +77,7 @@ type Sim struct {
 	faults     []*Fault
 	requests   []Request
 	complaints []Complaint
-	used       map[string]int // API calls per provider, for the rate headers
+	budgets    map[string]budget // by provider
 	hookTests  map[int64][]time.Time
 }
 
@@ -98,7 +101,7 @@ func Open(cfg Config) (*Sim, error) {
 		slots:     make(chan struct{}, 64),
 		state:     st,
 		publicURL: strings.TrimRight(cfg.PublicURL, "/"),
-		used:      map[string]int{},
+		budgets:   map[string]budget{},
 		hookTests: map[int64][]time.Time{},
 	}
 	s.client, s.lax = deliveryClients(cfg.Client)

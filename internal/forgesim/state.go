@@ -77,6 +77,10 @@ func loadState(path string) (state, error) {
 		return state{}, fmt.Errorf("forge simulator's state %s has version %d, this program reads %d: delete it to start afresh",
 			path, st.Version, stateVersion)
 	}
+	for _, run := range st.Runs {
+		// What ran when the simulator was closed has ended since, unheard.
+		run.latest().Phase = Completed
+	}
 	return st, nil
 }
 

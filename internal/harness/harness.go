@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/rs/zerolog"
 
 	"github.com/devflowfix/devflowfix/internal/app"
@@ -39,7 +40,7 @@ type World struct {
 	Redis  *local.Redis
 	// Environ are the settings, for processes started beside this one.
 	Environ []string
-	stop    context.CancelFunc
+	db      *sqlx.DB
 }
 
 // Options change what Start builds.
@@ -63,12 +64,13 @@ func Start(tb testing.TB, o Options) *World {
 		tb.Fatal(err)
 	}
 	w := &World{tb: tb, Sim: sim, SimURL: simServer.URL, URL: "http://" + listener.Addr().String(), Redis: localtest.Redis(tb)}
-	key := secret.NewKey()
+	database := localtest.Database(tb, "devflowfix", migrate)
+	w.openLedger(database)
 	w.Environ = []string{
-		"DATABASE_URL=" + localtest.Database(tb, "devflowfix", migrate),
+		"DATABASE_URL=" + database,
 		"REDIS_URL=" + w.Redis.URL(),
 		"WEBHOOK_BASE_URL=" + w.URL,
-		"OAUTH_TOKEN_ENCRYPTION_KEY=" + key,
+		"OAUTH_TOKEN_ENCRYPTION_KEY=" + secret.NewKey(),
 		"OPS_PASSWORD=" + operatorPassword,
 		"GITHUB_TOKEN=" + githubToken,
 		"GITLAB_TOKEN=" + gitlabToken,
@@ -97,7 +99,6 @@ func Start(tb testing.TB, o Options) *World {
 // run starts the processes and stops them, in order, when the test ends.
 func (w *World) run(l net.Listener, o Options) {
 	ctx, stop := context.WithCancel(context.Background())
-	w.stop = stop
 	done := make(chan error, 2)
 	running := 1
 	go func() { done <- w.App.Web(ctx, l) }()

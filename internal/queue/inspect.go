@@ -8,6 +8,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
@@ -67,4 +68,25 @@ func (c *Client) Reclaim(ctx context.Context) (int, error) {
 		total += n
 	}
 	return total, nil
+}
+
+// Check asks whether Redis answers and may be trusted with a queue: it must
+// refuse writes when its memory is full instead of dropping keys, and should
+// keep its data over a restart. It returns what it found.
+func (c *Client) Check(ctx context.Context) (string, error) {
+	if err := c.Ping(ctx); err != nil {
+		return "", err
+	}
+	settings, err := c.redis.ConfigGet(ctx, "maxmemory-policy").Result()
+	if err != nil {
+		return "answers; it does not tell its settings, so make sure that maxmemory-policy is noeviction", nil
+	}
+	if policy := settings["maxmemory-policy"]; policy != "noeviction" {
+		return "", fault.New(fault.Conflict, "Redis drops keys when its memory is full (maxmemory-policy "+policy+"). Set maxmemory-policy to noeviction, or deliveries get lost.")
+	}
+	keeps, err := c.redis.ConfigGet(ctx, "appendonly").Result()
+	if err == nil && keeps["appendonly"] != "yes" {
+		return "answers; its data are gone after a crash, so set appendonly to yes", nil
+	}
+	return "answers, keeps its data and drops nothing", nil
 }

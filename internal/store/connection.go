@@ -166,14 +166,15 @@ func (s *Store) ConnectionID(ctx context.Context, userID string, repo forge.Repo
 }
 
 // ConnectionsOf lists a user's connections, newest first, at most limit of
-// them that are older than the id before (empty for the first page).
-func (s *Store) ConnectionsOf(ctx context.Context, userID, before string, limit int) ([]Connection, error) {
+// them that are older than the id before (empty for the first page), and only
+// those of one repository when a full name is given.
+func (s *Store) ConnectionsOf(ctx context.Context, userID, fullName, before string, limit int) ([]Connection, error) {
 	list := []Connection{}
 	err := s.db.SelectContext(ctx, &list, `
 		SELECT `+connectionColumns+` FROM repository_connections
-		WHERE user_id = $1 AND ($2 = '' OR id < $2)
-		ORDER BY id DESC LIMIT $3`,
-		userID, before, limit)
+		WHERE user_id = $1 AND ($2 = '' OR lower(repository_full_name) = lower($2)) AND ($3 = '' OR id < $3)
+		ORDER BY id DESC LIMIT $4`,
+		userID, clean(fullName), clean(before), limit)
 	if err != nil {
 		return nil, fmt.Errorf("connections: %w", classify(err))
 	}
@@ -185,7 +186,7 @@ func (s *Store) ConnectionsOf(ctx context.Context, userID, before string, limit 
 func (s *Store) ConnectionOf(ctx context.Context, userID, id string) (Connection, error) {
 	var c Connection
 	err := s.db.GetContext(ctx, &c, `
-		SELECT `+connectionColumns+` FROM repository_connections WHERE id = $1 AND user_id = $2`, id, userID)
+		SELECT `+connectionColumns+` FROM repository_connections WHERE id = $1 AND user_id = $2`, clean(id), userID)
 	if err != nil {
 		return Connection{}, connectionFault(id, err)
 	}
@@ -232,7 +233,7 @@ func (s *Store) PatchConnection(ctx context.Context, userID, id string, p Connec
 				updated_at      = now()
 			WHERE id = $1 AND user_id = $2
 			RETURNING `+connectionColumns,
-			id, userID, p.IsEnabled, p.AutoPR, pq.StringArray(p.Events))
+			clean(id), userID, p.IsEnabled, p.AutoPR, pq.StringArray(p.Events))
 		if err != nil {
 			return connectionFault(id, err)
 		}
@@ -252,7 +253,7 @@ func (s *Store) Disconnect(ctx context.Context, userID, id string, deleteHook bo
 	tombstone := ""
 	tasks, err := s.InTx(ctx, func(tx *Tx) error {
 		err := tx.tx.GetContext(ctx, &c, `
-			DELETE FROM repository_connections WHERE id = $1 AND user_id = $2 RETURNING `+connectionColumns, id, userID)
+			DELETE FROM repository_connections WHERE id = $1 AND user_id = $2 RETURNING `+connectionColumns, clean(id), userID)
 		if err != nil {
 			return connectionFault(id, err)
 		}

@@ -209,7 +209,7 @@ func (s *Store) IncidentOf(ctx context.Context, userID, id string) (Incident, er
 	err := s.db.GetContext(ctx, &i, `
 		SELECT `+incidentColumns+`
 		FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
-		WHERE i.id = $1 AND c.user_id = $2`, id, userID)
+		WHERE i.id = $1 AND c.user_id = $2`, clean(id), userID)
 	if err == nil {
 		return i, nil
 	}

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -24,3 +25,16 @@ func NewLogger(w io.Writer, level string, pretty bool) zerolog.Logger {
 
 // NewRequestID names a request; a person can read it out to an operator.
 func NewRequestID() string { return fmt.Sprintf("req_%x", uuid.New().NodeID()) }
+
+type requestIDKey struct{}
+
+// WithRequestID returns a context that carries a request's id.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestIDKey{}, id)
+}
+
+// RequestIDFrom returns the request's id; empty outside a request.
+func RequestIDFrom(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}

@@ -122,4 +122,3 @@ func EventNames() []string { return slices.Clone(hookEvents) }
 
 // DefaultEvents are subscribed to when nobody says which.
 func DefaultEvents() []string { return []string{"workflow_run", "pull_request", "push"} }
-

@@ -1,0 +1,208 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/devflowfix/devflowfix/internal/auth"
+	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/incident"
+	"github.com/devflowfix/devflowfix/internal/store"
+)
+
+// incidentRoutes are for users who want to know what is red.
+func (d Deps) incidentRoutes(api huma.API) {
+	huma.Register(api, huma.Operation{
+		OperationID: "list-incidents", Method: http.MethodGet, Path: "/api/v2/incidents",
+		Summary: "List the incidents of your repositories, newest first", Tags: []string{"incidents"},
+		Errors: []int{http.StatusUnauthorized, http.StatusUnprocessableEntity},
+	}, call(d.listIncidents))
+	huma.Register(api, huma.Operation{
+		OperationID: "show-incident", Method: http.MethodGet, Path: "/api/v2/incidents/{id}",
+		Summary: "Show an incident with its failed jobs and history", Tags: []string{"incidents"},
+		Errors: []int{http.StatusUnauthorized, http.StatusNotFound},
+	}, call(d.showIncident))
+}
+
+// incidentSummary is an incident as lists show it.
+type incidentSummary struct {
+	ID           string            `json:"id" example:"inc_06e2v0w9k4m7x3t5q1n8b2c6d0"`
+	ConnectionID string            `json:"connection_id"`
+	Provider     forge.Provider    `json:"provider" enum:"github,gitlab"`
+	FullName     string            `json:"repository_full_name"`
+	Status       incident.Status   `json:"status" enum:"open,resolved"`
+	Severity     incident.Severity `json:"severity" enum:"critical,high,medium,low"`
+	Title        string            `json:"title"`
+	Workflow     string            `json:"workflow"`
+	Branch       string            `json:"branch"`
+	Owner        string            `json:"owner"`
+	OwnerRule    string            `json:"owner_rule" doc:"The rule that chose the owner."`
+	Occurrences  int               `json:"occurrences" doc:"How many runs have failed."`
+	OpenedAt     time.Time         `json:"opened_at" doc:"When the first failed run ended, by the forge's clock."`
+	LastSeenAt   time.Time         `json:"last_seen_at" doc:"When the last failed run ended."`
+	ResolvedAt   *time.Time        `json:"resolved_at" doc:"When the run that passed ended."`
+	ResolvedBy   *resolution       `json:"resolved_by" doc:"The run that passed."`
+}
+
+type resolution struct {
+	SHA string `json:"sha"`
+	URL string `json:"url"`
+}
+
+func summarise(i store.Incident) incidentSummary {
+	out := incidentSummary{
+		ID: i.ID, ConnectionID: i.ConnectionID, Provider: i.Provider, FullName: i.FullName, Status: i.Status,
+		Severity: i.Severity, Title: i.Title, Workflow: i.Workflow, Branch: i.Branch, Owner: i.Owner, OwnerRule: i.OwnerRule,
+		Occurrences: i.Occurrences, OpenedAt: i.OpenedAt.UTC(), LastSeenAt: i.LastSeenAt.UTC(), ResolvedAt: utc(i.ResolvedAt),
+	}
+	if i.ResolvedAt != nil {
+		out.ResolvedBy = &resolution{SHA: i.ResolvedSHA, URL: i.ResolvedURL}
+	}
+	return out
+}
+
+type listIncidentsInput struct {
+	Repository string    `query:"repository" maxLength:"500" doc:"Full name of a repository."`
+	Status     string    `query:"status" enum:"open,resolved"`
+	Branch     string    `query:"branch" maxLength:"1000"`
+	Severity   string    `query:"severity" enum:"critical,high,medium,low"`
+	Since      time.Time `query:"since" doc:"Only incidents opened at or after this time (RFC 3339)."`
+	Limit      int       `query:"limit" minimum:"1" maximum:"100" default:"50"`
+	Cursor     string    `query:"cursor" maxLength:"500" doc:"next_cursor of the page before."`
+}
+
+type incidentPage struct {
+	Body struct {
+		Incidents  []incidentSummary `json:"incidents" nullable:"false"`
+		NextCursor *string           `json:"next_cursor" doc:"Null on the last page."`
+	}
+}
+
+func (d Deps) listIncidents(ctx context.Context, caller auth.Identity, in *listIncidentsInput) (*incidentPage, error) {
+	filter := store.IncidentFilter{
+		UserID: caller.UserID, Repository: in.Repository, Status: in.Status, Branch: in.Branch, Severity: in.Severity,
+		Since: in.Since, Limit: in.Limit + 1,
+	}
+	place, err := readCursor(in.Cursor, 2)
+	if err != nil {
+		return nil, err
+	}
+	if in.Cursor != "" {
+		if filter.BeforeTime, err = time.Parse(time.RFC3339Nano, place[0]); err != nil {
+			return nil, errCursor
+		}
+		filter.BeforeID = place[1]
+	}
+	list, err := d.Store.IncidentsOf(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	var page incidentPage
+	page.Body.Incidents = []incidentSummary{}
+	for n, i := range list {
+		if n == in.Limit {
+			last := list[n-1]
+			page.Body.NextCursor = newCursor(last.OpenedAt.UTC().Format(time.RFC3339Nano), last.ID)
+			break
+		}
+		page.Body.Incidents = append(page.Body.Incidents, summarise(i))
+	}
+	return &page, nil
+}
+
+// occurrence is a failed run of an incident.
+type occurrence struct {
+	RunID       int64             `json:"run_id"`
+	Attempt     int64             `json:"attempt"`
+	RunURL      string            `json:"run_url"`
+	Conclusion  string            `json:"conclusion"`
+	Title       string            `json:"title"`
+	Trigger     string            `json:"trigger"`
+	CommitSHA   string            `json:"commit_sha"`
+	CommitTitle string            `json:"commit_title"`
+	Author      string            `json:"author"`
+	FinishedAt  time.Time         `json:"finished_at"`
+	Evidence    string            `json:"evidence" doc:"pending, ready, or why there is none."`
+	FailedJobs  []store.FailedJob `json:"failed_jobs" nullable:"false"`
+}
+
+// entry is one line of an incident's history.
+type entry struct {
+	At     time.Time        `json:"at"`
+	Kind   string           `json:"kind"`
+	Actor  string           `json:"actor"`
+	Reason string           `json:"reason"`
+	Inputs map[string]int64 `json:"inputs"`
+}
+
+// incidentDetail adds the last failed run, all of them, and the history.
+type incidentDetail struct {
+	incidentSummary
+	RunURL      string            `json:"run_url" doc:"Of the last failed run, like the fields after it."`
+	CommitSHA   string            `json:"commit_sha"`
+	CommitTitle string            `json:"commit_title"`
+	Author      string            `json:"author"`
+	FailedJobs  []store.FailedJob `json:"failed_jobs" nullable:"false"`
+	Runs        []occurrence      `json:"runs" nullable:"false" doc:"The failed runs, last first, at most 100."`
+	Timeline    []entry           `json:"timeline" nullable:"false" doc:"What happened, oldest first, at most the 500 newest."`
+}
+
+type incidentOutput struct{ Body incidentDetail }
+
+const (
+	shownRuns    = 100
+	shownEntries = 500
+)
+
+func (d Deps) showIncident(ctx context.Context, caller auth.Identity, in *struct {
+	ID string `path:"id" maxLength:"64"`
+}) (*incidentOutput, error) {
+	i, err := d.Store.IncidentOf(ctx, caller.UserID, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := d.Store.OccurrencesOf(ctx, i.ID, shownRuns)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := d.Store.EntriesOf(ctx, i.ID, shownEntries)
+	if err != nil {
+		return nil, err
+	}
+	detail := incidentDetail{incidentSummary: summarise(i), FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{}}
+	for _, run := range runs {
+		shown, err := showOccurrence(run)
+		if err != nil {
+			return nil, err
+		}
+		detail.Runs = append(detail.Runs, shown)
+	}
+	if len(detail.Runs) > 0 {
+		last := detail.Runs[0]
+		detail.RunURL, detail.CommitSHA, detail.CommitTitle = last.RunURL, last.CommitSHA, last.CommitTitle
+		detail.Author, detail.FailedJobs = last.Author, last.FailedJobs
+	}
+	for _, e := range entries {
+		detail.Timeline = append(detail.Timeline, showEntry(e))
+	}
+	return &incidentOutput{detail}, nil
+}
+
+func showOccurrence(o store.Occurrence) (occurrence, error) {
+	jobs, err := o.Jobs()
+	return occurrence{
+		RunID: o.RunID, Attempt: o.Attempt, RunURL: o.URL, Conclusion: o.Conclusion, Title: o.Title, Trigger: o.Trigger,
+		CommitSHA: o.SHA, CommitTitle: o.CommitTitle, Author: o.Author, FinishedAt: o.FinishedAt.UTC(),
+		Evidence: o.Evidence, FailedJobs: jobs,
+	}, err
+}
+
+func showEntry(e store.Entry) entry {
+	out := entry{At: e.At.UTC(), Kind: e.Kind, Actor: e.Actor, Reason: e.Reason, Inputs: map[string]int64{}}
+	_ = json.Unmarshal([]byte(e.Inputs), &out.Inputs) // written by SaveChange
+	return out
+}

@@ -1,0 +1,67 @@
+package handlers
+
+import (
+	"encoding/base64"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/forge"
+)
+
+// The names that the forges allow: docs.github.com, "Repository naming
+// conventions"; docs.gitlab.com, "Reserved project and group names".
+var (
+	githubName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$`)
+	gitlabName = regexp.MustCompile(`^[A-Za-z0-9_.][A-Za-z0-9_.-]*(/[A-Za-z0-9_.][A-Za-z0-9_.-]*)+$`)
+)
+
+func checkFullName(p forge.Provider, name string) error {
+	pattern, shape := githubName, "owner/repo"
+	if p == forge.GitLab {
+		pattern, shape = gitlabName, "group/project or group/sub/project"
+	}
+	if pattern.MatchString(name) && !hasDotSegment(name) {
+		return nil
+	}
+	return &fault.Error{Kind: fault.Invalid, Field: "body.repository_full_name",
+		Sentence: fmt.Sprintf("A %s repository is named %s, without its host.", p.Title(), shape)}
+}
+
+func hasDotSegment(name string) bool {
+	for segment := range strings.SplitSeq(name, "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+func unknownEvent(p forge.Provider, known []string) string {
+	return fmt.Sprintf("%s's events here are %s.", p.Title(), strings.Join(known, ", "))
+}
+
+// A cursor is the place in a list after which the next page begins, opaque to
+// callers.
+const cursorSeparator = "\n"
+
+func newCursor(parts ...string) *string {
+	c := base64.RawURLEncoding.EncodeToString([]byte(strings.Join(parts, cursorSeparator)))
+	return &c
+}
+
+// readCursor returns the n parts of a cursor; empty ones for the first page.
+func readCursor(cursor string, n int) ([]string, error) {
+	if cursor == "" {
+		return make([]string, n), nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(cursor)
+	parts := strings.Split(string(raw), cursorSeparator)
+	if err != nil || len(parts) != n || strings.ContainsRune(string(raw), 0) {
+		return nil, errCursor
+	}
+	return parts, nil
+}
+
+var errCursor = &fault.Error{Kind: fault.Invalid, Field: "query.cursor", Sentence: "The cursor is none of ours. Take next_cursor of the page before, or leave it out."}

@@ -1,0 +1,93 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/hibiken/asynqmon"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/devflowfix/devflowfix/internal/auth"
+	"github.com/devflowfix/devflowfix/internal/fault"
+)
+
+// healthz says that the process lives.
+func (d Deps) healthz(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+
+// readyWithin bounds the checks of /readyz.
+const readyWithin = 2 * time.Second
+
+// readyz says whether the process can do its work: both stores answer, and the
+// schema is this release's.
+func (d Deps) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+	defer cancel()
+	status := http.StatusOK
+	state := func(err error) string {
+		if err == nil {
+			return "ok"
+		}
+		status = http.StatusServiceUnavailable
+		return fault.Sentence(err)
+	}
+	checks := map[string]string{"postgresql": state(d.Store.Ready(ctx)), "redis": state(d.Queue.Ping(ctx))}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(checks)
+}
+
+// queuesPath is where operators watch the queues.
+const queuesPath = "/ops/queues"
+
+// operator lets in who knows the operator's password, and nobody while none is
+// set. A page of another site cannot act in the operator's name.
+func (d Deps) operator(next http.Handler) http.Handler {
+	next = http.NewCrossOriginProtection().Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if d.OpsPassword.IsZero() {
+			fail(w, r, fault.New(fault.Forbidden, "The operator's pages are closed. Set OPS_PASSWORD to open them."))
+			return
+		}
+		_, password, _ := r.BasicAuth()
+		if !auth.SamePassword(d.OpsPassword, password) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="DevFlowFix operators"`)
+			problemFor(r.Context(), http.StatusUnauthorized, fault.New(fault.Unauthenticated, "Log in with any name and the operator's password.")).write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// deskPolicy is asynqmon's own: its page has two inline scripts and styles,
+// and everything else comes from here.
+const deskPolicy = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+
+// queueDesk is asynqmon. It shows how large payloads are, never what they say.
+func (d Deps) queueDesk() http.Handler {
+	desk := asynqmon.New(asynqmon.Options{
+		RootPath:     queuesPath,
+		RedisConnOpt: openRedis{d.Redis},
+		PayloadFormatter: asynqmon.PayloadFormatterFunc(func(taskType string, payload []byte) string {
+			return fmt.Sprintf("%s, %d bytes (not shown)", taskType, len(payload))
+		}),
+		ResultFormatter: asynqmon.ResultFormatterFunc(func(_ string, result []byte) string {
+			return fmt.Sprintf("%d bytes (not shown)", len(result))
+		}),
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", deskPolicy)
+		desk.ServeHTTP(w, r)
+	})
+}
+
+// openRedis lends asynqmon the connection that we have.
+type openRedis struct{ redis.UniversalClient }
+
+var _ asynq.RedisConnOpt = openRedis{}
+
+// MakeRedisClient returns the open connection.
+func (o openRedis) MakeRedisClient() any { return o.UniversalClient }

@@ -1,0 +1,81 @@
+// Package handlers is DevFlowFix over HTTP: the receiver of deliveries, the
+// API and the operator's endpoints. A handler parses, checks, makes one call
+// and writes; what an error means is package fault's to say.
+package handlers
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/devflowfix/devflowfix/internal/auth"
+	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/queue"
+	"github.com/devflowfix/devflowfix/internal/secret"
+	"github.com/devflowfix/devflowfix/internal/store"
+	"github.com/devflowfix/devflowfix/internal/telemetry"
+)
+
+// Deps are what handlers work with.
+type Deps struct {
+	BaseURL     string // where the forges reach us, without a slash at its end
+	Store       *store.Store
+	Directory   Directory
+	Queue       *queue.Client
+	Relay       *queue.Relay
+	Redis       redis.UniversalClient // for the queues' desk
+	Tokens      *auth.Tokens
+	Accounts    forge.Accounts
+	Receivers   map[forge.Provider]forge.Receiver
+	Events      map[forge.Provider]Events
+	OpsPassword secret.Text
+	Metrics     *telemetry.Metrics
+	Log         zerolog.Logger
+	Now         func() time.Time
+}
+
+// Events are what a hook of a forge may subscribe to.
+type Events struct {
+	Known   []string
+	Default []string
+}
+
+// Where the forges send deliveries, below the base URL.
+const webhookPath = "/api/v2/webhooks/"
+
+// New returns all routes. Each line says who calls it.
+func New(d Deps) http.Handler {
+	mux := http.NewServeMux()
+
+	// The forges: deliveries of repository hooks, and of the GitHub App, whose
+	// path is go-githubapp's default.
+	mux.Handle(webhookPath+"github", d.receiver(forge.GitHub))
+	mux.Handle(webhookPath+"gitlab", d.receiver(forge.GitLab))
+	mux.Handle("/api/github/hook", d.receiver(forge.GitHub))
+
+	// Users and their programs: /api/v2/repositories, /api/v2/incidents, and
+	// the description of both at /openapi.json and /openapi.yaml.
+	d.mountAPI(mux)
+
+	// Load balancers and monitoring.
+	mux.HandleFunc("GET /healthz", d.healthz)
+	mux.HandleFunc("GET /readyz", d.readyz)
+	mux.Handle("GET /metrics", d.Metrics.Handler())
+
+	// The operator, in a browser.
+	mux.Handle(queuesPath+"/", d.operator(d.queueDesk()))
+	mux.Handle("GET "+queuesPath, http.RedirectHandler(queuesPath+"/", http.StatusMovedPermanently))
+
+	// Everybody else.
+	mux.HandleFunc("/", d.nothing)
+	return d.observe(mux)
+}
+
+func (d Deps) receiver(p forge.Provider) *Receiver {
+	return &Receiver{
+		Provider: p, Forge: d.Receivers[p], Directory: d.Directory, Queue: d.Queue, Spill: d.Store,
+		Metrics: d.Metrics, Now: d.Now,
+	}
+}

@@ -1,0 +1,31 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/devflowfix/devflowfix/internal/queue"
+	"github.com/devflowfix/devflowfix/workers"
+)
+
+// Work serves the queues until ctx ends, then finishes what runs or hands it
+// back.
+func (a *App) Work(ctx context.Context) error {
+	deps := workers.Deps{
+		Store:     a.Store,
+		Queue:     a.queue,
+		Relay:     a.relay,
+		Accounts:  a.Accounts,
+		Receivers: a.receivers,
+		Metrics:   a.Metrics,
+		Retention: time.Duration(a.Config.RetentionDays) * 24 * time.Hour,
+		Now:       time.Now,
+	}
+	serving := queue.Workers{Fetchers: a.Config.Fetchers, Concurrency: a.Config.Concurrency, Log: a.log}
+	group, ctx := errgroup.WithContext(a.log.WithContext(ctx))
+	group.Go(func() error { return serving.Serve(ctx, a.redis, deps.Mux()) })
+	group.Go(func() error { return deps.Schedule(ctx) })
+	return group.Wait()
+}

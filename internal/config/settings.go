@@ -1,0 +1,140 @@
+package config
+
+import (
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/devflowfix/devflowfix/internal/secret"
+)
+
+// settings are all there are, in the order of config.example.yml.
+var settings = []setting{
+	{name: "DATABASE_URL", missing: "set it to the URL of a PostgreSQL database, postgres://user:password@host:5432/devflowfix; platforms set it when a database is attached",
+		read: urlWith(func(c *Config, v string) { c.DatabaseURL = secret.NewText(v) }, "postgres", "postgresql")},
+	{name: "REDIS_URL", missing: "set it to the URL of a Redis server, redis://:password@host:6379/0, or rediss:// for TLS; platforms set it when a Redis is attached",
+		read: urlWith(func(c *Config, v string) { c.RedisURL = secret.NewText(v) }, "redis", "rediss")},
+	{name: "WEBHOOK_BASE_URL", missing: "set it to the https address under which GitHub and GitLab reach this installation, https://devflowfix.example.com", read: readBaseURL},
+	{name: "OAUTH_TOKEN_ENCRYPTION_KEY", missing: "make one with `openssl rand -base64 32` and keep it safe; several keys are separated by commas, the first encrypts", read: readKeyring},
+	{name: "GITHUB_TOKEN", read: text(func(c *Config, v string) { c.GitHub.Token = secret.NewText(v) })},
+	{name: "GITHUB_API_URL", preset: "https://api.github.com/", read: urlWith(func(c *Config, v string) { c.GitHub.APIURL = strings.TrimSuffix(v, "/") + "/" }, "https", "http")},
+	{name: "GITHUB_APP_INTEGRATION_ID", read: whole(1, 1<<62, func(c *Config, n int64) { c.GitHub.AppID = n })},
+	{name: "GITHUB_APP_WEBHOOK_SECRET", read: text(func(c *Config, v string) { c.GitHub.WebhookSecret = secret.NewText(v) })},
+	{name: "GITHUB_APP_PRIVATE_KEY", read: readPrivateKey},
+	{name: "GITLAB_TOKEN", read: text(func(c *Config, v string) { c.GitLab.Token = secret.NewText(v) })},
+	{name: "GITLAB_URL", preset: "https://gitlab.com", read: urlWith(func(c *Config, v string) { c.GitLab.URL = strings.TrimSuffix(v, "/") }, "https", "http")},
+	{name: "OPS_PASSWORD", read: readOpsPassword},
+	{name: "PORT", preset: "8080", read: whole(1, 65535, func(c *Config, n int64) { c.Addr = ":" + strconv.FormatInt(n, 10) })},
+	{name: "ADDR", read: readAddr},
+	{name: "LOG_LEVEL", preset: "info", read: oneOf(func(c *Config, v string) { c.LogLevel = v }, "debug", "info", "warn", "error")},
+	{name: "LOG_FORMAT", preset: "json", read: oneOf(func(c *Config, v string) { c.LogFormat = v }, "json", "console")},
+	{name: "DATABASE_MAX_CONNECTIONS", preset: "20", read: whole(2, 1000, func(c *Config, n int64) { c.DatabaseConnections = int(n) })},
+	{name: "WORKER_FETCHERS", preset: "2", read: whole(1, 32, func(c *Config, n int64) { c.Fetchers = int(n) })},
+	{name: "WORKER_CONCURRENCY", preset: "10", read: whole(1, 1000, func(c *Config, n int64) { c.Concurrency = int(n) })},
+	{name: "DELIVERY_RETENTION_DAYS", preset: "14", read: whole(8, 3650, func(c *Config, n int64) { c.RetentionDays = int(n) })},
+}
+
+// Names are all settings.
+func Names() []string {
+	names := make([]string, len(settings))
+	for i, s := range settings {
+		names[i] = s.name
+	}
+	return names
+}
+
+func text(put func(*Config, string)) func(*Config, string) string {
+	return func(c *Config, v string) string {
+		if strings.TrimSpace(v) != v {
+			return "it begins or ends with white space"
+		}
+		put(c, v)
+		return ""
+	}
+}
+
+func oneOf(put func(*Config, string), allowed ...string) func(*Config, string) string {
+	return func(c *Config, v string) string {
+		if !slices.Contains(allowed, v) {
+			return "it is one of " + strings.Join(allowed, ", ")
+		}
+		put(c, v)
+		return ""
+	}
+}
+
+func whole(least, most int64, put func(*Config, int64)) func(*Config, string) string {
+	return func(c *Config, v string) string {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < least || n > most {
+			return fmt.Sprintf("it is a whole number from %d to %d", least, most)
+		}
+		put(c, n)
+		return ""
+	}
+}
+
+// urlWith reads an absolute URL. Sentences never show it: it may hold a
+// password.
+func urlWith(put func(*Config, string), schemes ...string) func(*Config, string) string {
+	return func(c *Config, v string) string {
+		u, err := url.Parse(v)
+		if err != nil || !slices.Contains(schemes, u.Scheme) || u.Host == "" && u.Query().Get("host") == "" && u.Path == "" {
+			return "it is a URL that begins with " + strings.Join(schemes, ":// or ") + "://"
+		}
+		put(c, v)
+		return ""
+	}
+}
+
+func readBaseURL(c *Config, v string) string {
+	u, err := url.Parse(v)
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return "it is an absolute URL without query, https://devflowfix.example.com"
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "it begins with https://; http is for this machine alone (localhost)"
+	}
+	c.BaseURL = strings.TrimSuffix(v, "/")
+	return ""
+}
+
+func readKeyring(c *Config, v string) string {
+	ring, err := secret.ParseKeyring(v)
+	if err != nil {
+		return err.Error() + "; `openssl rand -base64 32` makes one"
+	}
+	c.Keyring = ring
+	return ""
+}
+
+// readPrivateKey takes PEM as it is, or in one line with \n for the line ends,
+// as some platforms store it.
+func readPrivateKey(c *Config, v string) string {
+	v = strings.ReplaceAll(v, `\n`, "\n")
+	if block, _ := pem.Decode([]byte(v)); block == nil {
+		return "it is the text of the App's .pem file"
+	}
+	c.GitHub.PrivateKey = secret.NewText(v)
+	return ""
+}
+
+func readOpsPassword(c *Config, v string) string {
+	if len(v) < 12 {
+		return "it has at least 12 characters"
+	}
+	c.OpsPassword = secret.NewText(v)
+	return ""
+}
+
+func readAddr(c *Config, v string) string {
+	if _, _, err := net.SplitHostPort(v); err != nil {
+		return "it is host:port, 127.0.0.1:8080"
+	}
+	c.Addr = v
+	return ""
+}
