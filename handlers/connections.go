@@ -283,7 +283,7 @@ func (d Deps) showConnection(ctx context.Context, caller auth.Identity, in *conn
 }
 
 type changeInput struct {
-	connectionPath
+	ID   string `path:"id" maxLength:"64"`
 	Body struct {
 		IsEnabled *bool    `json:"is_enabled,omitempty"`
 		AutoPR    *bool    `json:"auto_pr_enabled,omitempty"`

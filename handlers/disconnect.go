@@ -9,8 +9,8 @@ import (
 )
 
 type disconnectInput struct {
-	connectionPath
-	DeleteWebhook bool `query:"delete_webhook" default:"true" doc:"False keeps the webhook at the forge; its deliveries are then refused."`
+	ID            string `path:"id" maxLength:"64"`
+	DeleteWebhook bool   `query:"delete_webhook" default:"true" doc:"False keeps the webhook at the forge; its deliveries are then refused."`
 }
 
 type disconnectOutput struct {

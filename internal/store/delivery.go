@@ -43,7 +43,7 @@ func (tx *Tx) RecordDelivery(ctx context.Context, d Delivery) (bool, error) {
 func (tx *Tx) TouchDelivery(ctx context.Context, connectionID string, at time.Time) error {
 	_, err := tx.tx.ExecContext(ctx, `
 		UPDATE repository_connections SET webhook_last_delivery_at = $2
-		WHERE id = $1 AND (webhook_last_delivery_at IS NULL OR webhook_last_delivery_at < $2 - interval '1 second')`,
+		WHERE id = $1 AND (webhook_last_delivery_at IS NULL OR webhook_last_delivery_at < $2::timestamptz - interval '1 second')`,
 		connectionID, at)
 	if err != nil {
 		return fmt.Errorf("last delivery of %s: %w", connectionID, classify(err))
