@@ -22,30 +22,36 @@ DevFlowFix runs at %s
 	fmt.Fprintln(u.stdout, "Ctrl-C stops everything; the data stay.")
 }
 
+// chapters are what differs between the forges in the story.
+var chapters = []struct{ title, provider, repository, events, failed string }{
+	{"GitHub", "github", "acme/shop", `"workflow_run","pull_request","push"`, "failure"},
+	{"GitLab", "gitlab", "acme/platform/api", `"pipeline_events","merge_requests_events","push_events"`, "failed"},
+}
+
 // story is one command for each step, for both forges.
 func story(web, sim, token string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Try it, step by step (or click at %s):\n\n  export TOKEN=%s\n", sim, token)
-	for _, f := range []struct{ provider, title, repo, events, failed, passed string }{
-		{"github", "GitHub", "acme/shop", `"workflow_run","pull_request","push"`, "failure", "success"},
-		{"gitlab", "GitLab", "acme/platform/api", `"pipeline_events","merge_requests_events","push_events"`, "failed", "success"},
-	} {
+	fmt.Fprintf(&b, `Try it, step by step (or click at %s):
+
+  export API=%s/api/v2 SIM=%s JSON='Content-Type: application/json'
+  export AUTH='Authorization: Bearer %s'
+`, sim, web, sim, token)
+	for _, c := range chapters {
 		fmt.Fprintf(&b, `
 %[1]s
-  # connect: a worker creates the hook
-  curl -s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' %[2]s/api/v2/repositories/connect \
-    -d '{"provider":"%[3]s","repository_full_name":"%[4]s","auto_pr_enabled":true,"setup_webhook":true,"webhook_events":[%[5]s]}'
+  # connect: a worker creates the webhook
+  curl -s -H "$AUTH" -H "$JSON" $API/repositories/connect -d '{"provider":"%[2]s","repository_full_name":"%[3]s","auto_pr_enabled":true,"setup_webhook":true,"webhook_events":[%[4]s]}'
   # fail: the simulator runs a workflow that fails on main
-  curl -s -H 'Content-Type: application/json' %[6]s/control/runs -d '{"provider":"%[3]s","repository":"%[4]s","branch":"main","conclusion":"%[7]s"}'
-  # see the incident, and its failed jobs with the lines around the error
-  curl -s -H "Authorization: Bearer $TOKEN" '%[2]s/api/v2/incidents?repository=%[4]s'
-  curl -s -H "Authorization: Bearer $TOKEN" "%[2]s/api/v2/incidents/$(curl -s -H "Authorization: Bearer $TOKEN" '%[2]s/api/v2/incidents?repository=%[4]s' | grep -o 'inc_[0-9a-z]*' | head -1)"
+  curl -s -H "$JSON" $SIM/control/runs -d '{"provider":"%[2]s","repository":"%[3]s","branch":"main","conclusion":"%[5]s"}'
+  # look: the incident, then its failed jobs with the lines around the error
+  curl -s -H "$AUTH" "$API/incidents?repository=%[3]s"
+  curl -s -H "$AUTH" "$API/incidents/$(curl -s -H "$AUTH" "$API/incidents?repository=%[3]s" | grep -o 'inc_[0-9a-z]*' | head -1)"
   # pass: the next run is green, and the incident resolves itself
-  curl -s -H 'Content-Type: application/json' %[6]s/control/runs -d '{"provider":"%[3]s","repository":"%[4]s","branch":"main","conclusion":"%[8]s"}'
-  curl -s -H "Authorization: Bearer $TOKEN" '%[2]s/api/v2/incidents?repository=%[4]s&status=resolved'
-  # disconnect: the hook is deleted at the forge
-  curl -s -X DELETE -H "Authorization: Bearer $TOKEN" "%[2]s/api/v2/repositories/connections/$(curl -s -H "Authorization: Bearer $TOKEN" '%[2]s/api/v2/repositories/connections?repository=%[4]s' | grep -o 'rpc_[0-9a-z]*' | head -1)?delete_webhook=true"
-`, f.title, web, f.provider, f.repo, f.events, sim, f.failed, f.passed)
+  curl -s -H "$JSON" $SIM/control/runs -d '{"provider":"%[2]s","repository":"%[3]s","branch":"main","conclusion":"success"}'
+  curl -s -H "$AUTH" "$API/incidents?repository=%[3]s&status=resolved"
+  # disconnect: the webhook is deleted at the forge
+  curl -s -X DELETE -H "$AUTH" "$API/repositories/connections/$(curl -s -H "$AUTH" "$API/repositories/connections?repository=%[3]s" | grep -o 'rpc_[0-9a-z]*' | head -1)?delete_webhook=true"
+`, c.title, c.provider, c.repository, c.events, c.failed)
 	}
 	b.WriteString("\n")
 	return b.String()
