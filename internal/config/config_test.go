@@ -1,0 +1,141 @@
+package config_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/knadh/koanf/parsers/yaml"
+
+	"github.com/devflowfix/devflowfix/internal/config"
+	"github.com/devflowfix/devflowfix/internal/secret"
+)
+
+const example = "../../config.example.yml"
+
+// valid is an environment with which everything starts.
+func valid() []string {
+	return []string{
+		"DATABASE_URL=postgres://u:hunter2@db/x", "REDIS_URL=redis://:hunter2@cache:6379/0",
+		"WEBHOOK_BASE_URL=https://dff.example", "OAUTH_TOKEN_ENCRYPTION_KEY=" + secret.NewKey(), "GITHUB_TOKEN=hunter2",
+	}
+}
+
+func load(t *testing.T, environ ...string) (config.Config, string) {
+	t.Helper()
+	c, err := config.Load("", environ)
+	if err == nil {
+		return c, ""
+	}
+	if problems, ok := errors.AsType[*config.Problems](err); !ok || len(problems.List) == 0 {
+		t.Fatalf("err = %T", err)
+	}
+	return c, err.Error()
+}
+
+func TestTheExampleExplainsEverySettingAndNothingElse(t *testing.T) {
+	raw, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := yaml.Parser().Unmarshal(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range config.Names() {
+		if _, ok := values[strings.ToLower(name)]; !ok {
+			t.Errorf("config.example.yml lacks %s", strings.ToLower(name))
+		}
+	}
+	for name := range values {
+		if !slices.Contains(config.Names(), strings.ToUpper(name)) {
+			t.Errorf("config.example.yml has %s, which is no setting", name)
+		}
+	}
+	_, err = config.Load(example, nil)
+	if err != nil && !strings.Contains(err.Error(), "GITHUB_APP_PRIVATE_KEY") {
+		t.Errorf("the example does not load: %v", err)
+	}
+}
+
+func TestEveryMissingSettingIsNamedAtOnceWithItsCure(t *testing.T) {
+	_, text := load(t)
+	for _, want := range []string{
+		"DATABASE_URL is missing", "REDIS_URL is missing", "WEBHOOK_BASE_URL is missing",
+		"OAUTH_TOKEN_ENCRYPTION_KEY is missing", "openssl rand", "no forge has credentials", "GITHUB_TOKEN",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the message lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestTheEnvironmentWinsOverTheFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "dff.yml")
+	if err := os.WriteFile(file, []byte("log_level: debug\nport: 9000\nworker_concurrency: 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file, append(valid(), "LOG_LEVEL=warn"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.LogLevel != "warn" || c.Addr != ":9000" || c.Concurrency != 3 {
+		t.Errorf("config = %q %q %d", c.LogLevel, c.Addr, c.Concurrency)
+	}
+}
+
+func TestMalformedSettingsAreToldWithoutTheirValues(t *testing.T) {
+	tests := []struct{ name, set, want string }{
+		{"a URL of another kind", "DATABASE_URL=mysql://u:hunter2@db/x", "DATABASE_URL is malformed"},
+		{"no URL", "REDIS_URL=hunter2", "REDIS_URL is malformed"},
+		{"http for the world", "WEBHOOK_BASE_URL=http://dff.example", "https://"},
+		{"a base URL with a query", "WEBHOOK_BASE_URL=https://dff.example?x=hunter2", "without query"},
+		{"a short key", "OAUTH_TOKEN_ENCRYPTION_KEY=hunter2", "OAUTH_TOKEN_ENCRYPTION_KEY is malformed: key 1"},
+		{"a port beyond the last", "PORT=70000", "PORT is malformed"},
+		{"a level nobody knows", "LOG_LEVEL=loud", "LOG_LEVEL is malformed"},
+		{"a short password", "OPS_PASSWORD=hunter2", "OPS_PASSWORD is malformed"},
+		{"half an App", "GITHUB_APP_WEBHOOK_SECRET=hunter2", "GITHUB_APP_INTEGRATION_ID"},
+		{"an App id that is none", "GITHUB_APP_INTEGRATION_ID=hunter2", "GITHUB_APP_INTEGRATION_ID is malformed"},
+		{"a key that is no PEM", "GITHUB_APP_PRIVATE_KEY=hunter2", "GITHUB_APP_PRIVATE_KEY is malformed"},
+		{"too little retention", "DELIVERY_RETENTION_DAYS=3", "DELIVERY_RETENTION_DAYS is malformed"},
+		{"a pasted newline", "GITHUB_TOKEN=hunter2\n", "GITHUB_TOKEN is malformed"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, text := load(t, append(valid(), tt.set)...)
+			if !strings.Contains(text, tt.want) {
+				t.Errorf("the message lacks %q:\n%s", tt.want, text)
+			}
+			if strings.Contains(text, "hunter2") {
+				t.Errorf("the message shows a secret:\n%s", text)
+			}
+		})
+	}
+}
+
+func TestAFileWithAnUnknownNameIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "dff.yml")
+	if err := os.WriteFile(file, []byte("databse_url: x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Load(file, valid()); err == nil || !strings.Contains(err.Error(), `"databse_url"`) {
+		t.Errorf("err = %v", err)
+	}
+	if _, err := config.Load(file+".gone", valid()); err == nil {
+		t.Error("a named file that is not there was ignored")
+	}
+}
+
+func TestSettingsDoNotPrintTheirSecrets(t *testing.T) {
+	c, text := load(t, valid()...)
+	if text != "" {
+		t.Fatal(text)
+	}
+	if printed := fmt.Sprintf("%v %+v %#v", c, c, c); strings.Contains(printed, "hunter2") {
+		t.Errorf("printed: %s", printed)
+	}
+}
