@@ -37,7 +37,7 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 		zerolog.Ctx(r.Context()).Error().Err(err).Str(telemetry.Method, r.Method).Str(telemetry.Path, r.URL.Path).
 			Int(telemetry.Status, status).Msg("request failed")
 	}
-	writeProblem(w, r, status, err)
+	writeProblem(r.Context(), w, status, err)
 }
 
 // nothing answers for paths that do not exist.

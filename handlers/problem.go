@@ -50,9 +50,9 @@ func (p *problem) write(w http.ResponseWriter) {
 }
 
 // writeProblem answers with an error.
-func writeProblem(w http.ResponseWriter, r *http.Request, status int, err error) {
+func writeProblem(ctx context.Context, w http.ResponseWriter, status int, err error) {
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="devflowfix"`)
 	}
-	problemFor(r.Context(), status, err).write(w)
+	problemFor(ctx, status, err).write(w)
 }

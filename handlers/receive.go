@@ -64,7 +64,7 @@ const (
 func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		writeProblem(w, r, http.StatusMethodNotAllowed, fault.New(fault.Invalid, "Deliveries are sent with POST."))
+		writeProblem(r.Context(), w, http.StatusMethodNotAllowed, fault.New(fault.Invalid, "Deliveries are sent with POST."))
 		return
 	}
 	began := time.Now()
@@ -76,7 +76,9 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if fault.Is(err, fault.Unavailable) {
 			w.Header().Set("Retry-After", "60")
 		}
-		writeProblem(w, r, fault.Status(err), err)
+		// Without the request's id, which the header has: all unauthentic
+		// deliveries get the same body.
+		writeProblem(context.Background(), w, fault.Status(err), err)
 		outcome = delivery.Outcome(fault.KindOf(err))
 	}
 	took := time.Since(began)

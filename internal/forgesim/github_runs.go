@@ -105,7 +105,7 @@ func (s *Sim) githubJobPage(c *call, docs []object) answer {
 }
 
 // githubRerun starts a new attempt of a run; the jobs that passed stay.
-func (s *Sim) githubRerun(c *call, run *Run) answer {
+func (s *Sim) githubRerun(_ *call, run *Run) answer {
 	if run.latest().Phase != Completed {
 		return githubError(http.StatusForbidden, "This workflow is already running")
 	}
