@@ -3,6 +3,7 @@ package forgesim
 import (
 	"encoding/json"
 	"fmt"
+	"github.com/devflowfix/devflowfix/internal/published"
 	"net/http"
 	"slices"
 	"strings"
@@ -164,7 +165,7 @@ func (d *description) check(t *testing.T, method, path string, r reply) {
 func TestGitHubAnswersHaveTheDescribedShape(t *testing.T) {
 	t.Parallel()
 	var api description
-	if err := json.Unmarshal(fromNPM(t, apiDescription, "generated/api.github.com.json"), &api); err != nil {
+	if err := json.Unmarshal(published.GitHubAPI(t), &api); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("repository", func(t *testing.T) { checkRepositoryAnswers(t, &api) })

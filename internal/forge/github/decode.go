@@ -20,10 +20,10 @@ var kinds = map[string]forge.EventKind{
 // Decode turns a payload into an event. What is missing, null or of another
 // type than documented stays empty; only what is no object is Malformed.
 func (Receiver) Decode(event string, document []byte) (forge.Event, error) {
-	p := gjson.ParseBytes(document)
-	if !gjson.ValidBytes(document) || !p.IsObject() {
+	if !payload.IsObject(document) {
 		return forge.Event{}, fault.New(fault.Malformed, "The payload is not a JSON object.")
 	}
+	p := gjson.ParseBytes(document)
 	e := forge.Event{
 		Kind:         forge.OtherEvent,
 		Name:         event,

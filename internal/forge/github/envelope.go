@@ -1,7 +1,6 @@
 package github
 
 import (
-	"encoding/json"
 	"mime"
 	"net/http"
 	"net/url"
@@ -60,7 +59,7 @@ func (r Receiver) Peek(contentType string, body []byte) forge.Peek {
 // Payload returns the JSON document: the body, or its form field `payload`.
 func (r Receiver) Payload(contentType string, body []byte) ([]byte, error) {
 	document := r.document(contentType, body)
-	if !json.Valid(document) || !gjson.ParseBytes(document).IsObject() {
+	if !payload.IsObject(document) {
 		return nil, fault.New(fault.Malformed, "The body is not a JSON object.")
 	}
 	return document, nil

@@ -3,7 +3,6 @@ package gitlab
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"mime"
 	"net/http"
 
@@ -60,7 +59,7 @@ func (Receiver) Peek(_ string, body []byte) forge.Peek {
 
 // Payload returns the body when it is a JSON object.
 func (Receiver) Payload(_ string, body []byte) ([]byte, error) {
-	if !json.Valid(body) || !gjson.ParseBytes(body).IsObject() {
+	if !payload.IsObject(body) {
 		return nil, fault.New(fault.Malformed, "The body is not a JSON object.")
 	}
 	return body, nil
