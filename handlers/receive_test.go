@@ -235,7 +235,10 @@ func TestEveryDeliveryGetsItsAnswer(t *testing.T) {
 		{"GitLab's wrong token", fromGitLab(pipeline, set("X-Gitlab-Token", "guess")), nil, 401, "unauthenticated"},
 		{"GitLab's empty token", fromGitLab(pipeline, set("X-Gitlab-Token", "")), nil, 401, "unauthenticated"},
 		{"two tokens", fromGitLab(pipeline, func(r *http.Request) { r.Header.Add("X-Gitlab-Token", hookSecret) }), nil, 401, "unauthenticated"},
-		{"a token where a signature is due", fromGitLab(pipeline, func(r *http.Request) { r.URL.RawQuery = "connection=rpc_9"; r.Header.Set("X-Gitlab-Token", signingToken) }),
+		{"a token where a signature is due", fromGitLab(pipeline, func(r *http.Request) {
+			r.URL.RawQuery = "connection=rpc_9"
+			r.Header.Set("X-Gitlab-Token", signingToken)
+		}),
 			func(s *stores) { delete(s.known, delivery.Lookup{Provider: forge.GitLab, RepositoryID: repoID}) }, 401, "unauthenticated"},
 		{"an old signature", fromGitLab(pipeline, func(r *http.Request) {
 			signAsGitLab(pipeline, now.Add(-6*time.Minute))(r)

@@ -12,7 +12,7 @@ import (
 const (
 	// joinLines is how many pipelines may be under way at once, and joinBatch
 	// how many commands one takes.
-	joinLines = 4
+	joinLines = 2
 	joinBatch = 128
 	// joinTimeout bounds a pipeline, whose callers may be gone already.
 	joinTimeout = time.Second
