@@ -17,6 +17,9 @@ func classify(err error) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, gitlab.ErrNotFound) { // the client has a value of its own for 404
+		return fault.Wrap(fault.NotFound, err, "GitLab does not have it, or does not show it to us.")
+	}
 	refused, ok := errors.AsType[*gitlab.ErrorResponse](err)
 	if !ok || refused.Response == nil {
 		// Refused and cut connections, time-outs, answers that are no JSON.
@@ -36,8 +39,6 @@ func answered(e *gitlab.ErrorResponse) error {
 	case status == http.StatusForbidden:
 		return &fault.Error{Kind: fault.Credentials, Code: "missing_permission", Cause: e,
 			Sentence: "GitLab does not let us do this: the token needs the scope api, and its owner the role Maintainer in the project."}
-	case status == http.StatusNotFound:
-		return fault.Wrap(fault.NotFound, e, "GitLab does not have it, or does not show it to us.")
 	case status == http.StatusUnprocessableEntity || status == http.StatusBadRequest:
 		return unprocessable(e)
 	case status >= 500:
