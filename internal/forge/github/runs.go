@@ -2,6 +2,7 @@ package github
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/google/go-github/v89/github"
@@ -55,9 +56,9 @@ const maxRedirects = 3
 // store that is valid for a minute and must not see our token.
 func (a api) LogTail(ctx context.Context, repo forge.Repository, job forge.Job, limit int64) ([]byte, error) {
 	owner, name := split(repo)
-	link, _, err := a.Actions.GetWorkflowJobLogs(ctx, owner, name, job.ID, maxRedirects)
+	link, response, err := a.Actions.GetWorkflowJobLogs(ctx, owner, name, job.ID, maxRedirects)
 	if err != nil {
-		return nil, logFault(classify(err))
+		return nil, logFault(unlinked(response, err))
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, link.String(), nil)
 	if err != nil {
@@ -75,8 +76,19 @@ func (a api) LogTail(ctx context.Context, repo forge.Repository, job forge.Job, 
 	return tail, nil
 }
 
+// unlinked gives go-github's plain error for an answer that is no redirect its
+// kind, by the answer's status.
+func unlinked(r *github.Response, err error) error {
+	if _, known := errors.AsType[*github.ErrorResponse](err); !known && r != nil && r.StatusCode >= http.StatusBadRequest {
+		return answered(&github.ErrorResponse{Response: r.Response, Message: err.Error()})
+	}
+	return classify(err)
+}
+
+// logFault says of a missing log why it may be missing. GitHub also answers 410
+// for logs that have expired.
 func logFault(err error) error {
-	if fault.Is(err, fault.NotFound) {
+	if refused, ok := errors.AsType[*github.ErrorResponse](err); ok && refused.Response.StatusCode == http.StatusGone || fault.Is(err, fault.NotFound) {
 		return fault.Wrap(fault.NotFound, err, "GitHub has no log of this job: it has expired, or the job never ran.")
 	}
 	return err
