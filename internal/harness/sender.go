@@ -4,18 +4,19 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/devflowfix/devflowfix/internal/forgesim"
 )
 
-// Sender signs and sends deliveries of one GitHub hook, as an outside test
-// tool would: with what the simulator tells about the hook.
+// Sender signs and sends deliveries of one hook, as an outside test tool would: with what the simulator tells about the hook.
 type Sender struct {
 	w    *World
 	hook forgesim.Hook
@@ -25,7 +26,7 @@ type Sender struct {
 func (w *World) Sender(repository string) Sender {
 	w.tb.Helper()
 	for _, h := range w.Sim.Hooks() {
-		if h.Provider == forgesim.GitHub && h.Repository == repository {
+		if h.Repository == repository {
 			return Sender{w, h}
 		}
 	}
@@ -40,19 +41,18 @@ func (s Sender) Send(event, guid string, payload any) (int, string) {
 	if err != nil {
 		s.w.tb.Fatal(err)
 	}
-	mac := hmac.New(sha256.New, []byte(s.hook.Secret))
-	mac.Write(body)
+	return s.SendBytes(event, guid, body)
+}
+
+// SendBytes delivers a body as it is.
+func (s Sender) SendBytes(event, guid string, body []byte) (int, string) {
+	s.w.tb.Helper()
 	request, err := http.NewRequestWithContext(s.w.tb.Context(), http.MethodPost, s.hook.URL, bytes.NewReader(body))
 	if err != nil {
 		s.w.tb.Fatal(err)
 	}
-	request.Header = http.Header{
-		"Content-Type":        {"application/json"},
-		"X-Github-Event":      {event},
-		"X-Github-Delivery":   {guid},
-		"X-Github-Hook-Id":    {strconv.FormatInt(s.hook.ID, 10)},
-		"X-Hub-Signature-256": {"sha256=" + hex.EncodeToString(mac.Sum(nil))},
-	}
+	request.Header = http.Header{"Content-Type": {"application/json"}}
+	s.sign(request.Header, event, guid, body)
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		s.w.tb.Fatal(err)
@@ -63,6 +63,37 @@ func (s Sender) Send(event, guid string, payload any) (int, string) {
 		s.w.tb.Fatal(err)
 	}
 	return response.StatusCode, string(answer)
+}
+
+// sign adds the headers by which the forge proves that it sends.
+func (s Sender) sign(h http.Header, event, guid string, body []byte) {
+	if s.hook.Provider == forgesim.GitLab {
+		s.signAsGitLab(h, event, guid, body)
+		return
+	}
+	mac := hmac.New(sha256.New, []byte(s.hook.Secret))
+	mac.Write(body)
+	h.Set("X-GitHub-Event", event)
+	h.Set("X-GitHub-Delivery", guid)
+	h.Set("X-GitHub-Hook-ID", strconv.FormatInt(s.hook.ID, 10))
+	h.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+}
+
+func (s Sender) signAsGitLab(h http.Header, event, key string, body []byte) {
+	secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s.hook.SigningToken, "whsec_"))
+	if err != nil {
+		s.w.tb.Fatal(err)
+	}
+	stamp := strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(key + "." + stamp + "."))
+	mac.Write(body)
+	h.Set("X-Gitlab-Event", event)
+	h.Set("X-Gitlab-Token", s.hook.Secret)
+	h.Set("Idempotency-Key", key)
+	h.Set("webhook-id", key)
+	h.Set("webhook-timestamp", stamp)
+	h.Set("webhook-signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 }
 
 // CompletedRun is what of a completed workflow run matters to incidents.

@@ -132,10 +132,15 @@ func (s *Store) Connect(ctx context.Context, n NewConnection) (Connection, []que
 	return c, tasks, err
 }
 
-// uniqueHookURL adds ?connection=<id> when another connection of the same
-// repository has the plain URL: GitHub refuses a second hook with equal
-// settings, and a URL tells which hook at the forge is whose.
+// uniqueHookURL adds ?connection=<id> where the plain URL would not tell whose
+// a hook is. GitLab's deliveries do not name their hook, and any number of
+// hooks may have one URL. GitHub's do, but it refuses a second hook with equal
+// settings, so there the plain URL is for the first connection of a repository.
 func (tx *Tx) uniqueHookURL(ctx context.Context, n NewConnection, id string) (string, error) {
+	own := n.HookURL + "?connection=" + id
+	if n.Repository.Provider == forge.GitLab {
+		return own, nil
+	}
 	var taken bool
 	err := tx.tx.GetContext(ctx, &taken, `
 		SELECT EXISTS (SELECT 1 FROM repository_connections
@@ -145,7 +150,7 @@ func (tx *Tx) uniqueHookURL(ctx context.Context, n NewConnection, id string) (st
 		return "", fmt.Errorf("hook url: %w", classify(err))
 	}
 	if taken {
-		return n.HookURL + "?connection=" + id, nil
+		return own, nil
 	}
 	return n.HookURL, nil
 }
