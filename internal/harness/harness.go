@@ -130,10 +130,24 @@ func migrate(ctx context.Context, url string) error {
 	return s.Close()
 }
 
+// How long a story waits for what must happen in the end. Both are far beyond
+// what it takes, and only end a test that has failed.
+const (
+	Soon = 20 * time.Second
+	// Takeover is for the work of a killed worker, whose lease has to run out.
+	Takeover = 2 * time.Minute
+)
+
 // Eventually waits until check returns true; what says what it waits for.
 func (w *World) Eventually(what string, check func() bool) {
 	w.tb.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	w.Within(Soon, what, check)
+}
+
+// Within is Eventually with a wait of one's own.
+func (w *World) Within(wait time.Duration, what string, check func() bool) {
+	w.tb.Helper()
+	deadline := time.Now().Add(wait)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !check() {
