@@ -46,6 +46,7 @@ type World struct {
 // Options change what Start builds.
 type Options struct {
 	NoWorker bool // start web alone
+	Quiet    bool // no logs: the story is about failures
 	Sim      forgesim.Config
 }
 
@@ -82,7 +83,11 @@ func Start(tb testing.TB, o Options) *World {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w.App, err = app.New(cfg, zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.WarnLevel))
+	log := zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.WarnLevel)
+	if o.Quiet {
+		log = zerolog.Nop()
+	}
+	w.App, err = app.New(cfg, log)
 	if err != nil {
 		tb.Fatal(err)
 	}
