@@ -15,11 +15,13 @@ import (
 
 	"github.com/devflowfix/devflowfix/internal/config"
 	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/queue"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	queue.SilenceClient()
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
