@@ -30,7 +30,7 @@ func TestWhatAStrangerIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() { taken.Close() }) // after the parallel subtests
 	away := []string{"DATABASE_URL=postgres://u:hunter2@127.0.0.1:1/x", "REDIS_URL=redis://:hunter2@127.0.0.1:1", "WEBHOOK_BASE_URL=https://x.example",
 		"OAUTH_TOKEN_ENCRYPTION_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "GITHUB_TOKEN=hunter2", "GITHUB_API_URL=http://127.0.0.1:1/"}
 	tests := []struct {

@@ -18,7 +18,7 @@ type webCommand struct{}
 // Run receives deliveries and serves the API until the process is told to stop.
 func (webCommand) Run(p *process) error {
 	return p.withApp(func(a *app.App) error {
-		l, err := listen(p.ctx, a.Config.Addr)
+		l, err := listen(p.ctx, a.Config.Addr, "ADDR or PORT")
 		if err != nil {
 			return err
 		}
@@ -74,12 +74,12 @@ func (p *process) withBareApp(run func(*app.App) error) error {
 	return errors.Join(run(a), a.Close())
 }
 
-// listen takes a port, or says who may have it.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
+// listen takes a port, or says how to choose another.
+func listen(ctx context.Context, addr, setting string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fault.New(fault.Conflict, fmt.Sprintf(
-			"The address %s is in use by another process. Stop it, or choose another with --addr (for `up`), ADDR or PORT.", addr))
+			"The address %s is in use by another process. Stop it, or choose another address with %s.", addr, setting))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)

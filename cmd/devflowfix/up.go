@@ -32,7 +32,7 @@ func (c upCommand) Run(p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	web, err := listen(p.ctx, c.Addr)
+	web, err := listen(p.ctx, c.Addr, "--addr")
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (u *up) startRedis() error {
 }
 
 func (u *up) startSimulator(addr string, keys dataKeys) error {
-	l, err := listen(u.ctx, addr)
+	l, err := listen(u.ctx, addr, "--sim-addr")
 	if err != nil {
 		return err
 	}

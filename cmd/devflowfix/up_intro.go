@@ -42,12 +42,12 @@ func story(web, sim, token string) string {
   # connect: a worker creates the webhook
   curl -s -H "$AUTH" -H "$JSON" $API/repositories/connect -d '{"provider":"%[2]s","repository_full_name":"%[3]s","auto_pr_enabled":true,"setup_webhook":true,"webhook_events":[%[4]s]}'
   # fail: the simulator runs a workflow that fails on main
-  curl -s -H "$JSON" $SIM/control/runs -d '{"provider":"%[2]s","repository":"%[3]s","branch":"main","conclusion":"%[5]s"}'
+  curl -s -o /dev/null -w "HTTP %%{http_code}\n" -H "$JSON" $SIM/control/runs -d '{"provider":"%[2]s","repository":"%[3]s","branch":"main","conclusion":"%[5]s"}'
   # look: the incident, then its failed jobs with the lines around the error
   curl -s -H "$AUTH" "$API/incidents?repository=%[3]s"
   curl -s -H "$AUTH" "$API/incidents/$(curl -s -H "$AUTH" "$API/incidents?repository=%[3]s" | grep -o 'inc_[0-9a-z]*' | head -1)"
   # pass: the next run is green, and the incident resolves itself
-  curl -s -H "$JSON" $SIM/control/runs -d '{"provider":"%[2]s","repository":"%[3]s","branch":"main","conclusion":"success"}'
+  curl -s -o /dev/null -w "HTTP %%{http_code}\n" -H "$JSON" $SIM/control/runs -d '{"provider":"%[2]s","repository":"%[3]s","branch":"main","conclusion":"success"}'
   curl -s -H "$AUTH" "$API/incidents?repository=%[3]s&status=resolved"
   # disconnect: the webhook is deleted at the forge
   curl -s -X DELETE -H "$AUTH" "$API/repositories/connections/$(curl -s -H "$AUTH" "$API/repositories/connections?repository=%[3]s" | grep -o 'rpc_[0-9a-z]*' | head -1)?delete_webhook=true"

@@ -104,24 +104,20 @@ func Start(tb testing.TB, o Options) *World {
 // run starts the processes and stops them, in order, when the test ends.
 func (w *World) run(l net.Listener, o Options) {
 	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 2)
-	running := 1
-	go func() { done <- w.App.Web(ctx, l) }()
-	if !o.NoWorker {
-		running++
-		go func() { done <- w.App.Work(ctx) }()
-	}
+	served := make(chan error, 1)
+	go func() { served <- w.App.Web(ctx, l) }()
 	w.tb.Cleanup(func() {
 		stop()
-		for range running {
-			if err := <-done; err != nil {
-				w.tb.Error(err)
-			}
+		if err := <-served; err != nil {
+			w.tb.Error(err)
 		}
 		if err := w.App.Close(); err != nil {
 			w.tb.Error(err)
 		}
 	})
+	if !o.NoWorker {
+		w.Work()
+	}
 }
 
 func migrate(ctx context.Context, url string) error {

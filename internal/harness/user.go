@@ -140,10 +140,21 @@ type Incident struct {
 // Incidents lists the incidents of a repository, newest first.
 func (u *User) Incidents(repository string) []Incident {
 	u.w.tb.Helper()
+	return u.incidents("repository=" + url.QueryEscape(repository))
+}
+
+// IncidentsOn lists the incidents of one branch of a repository.
+func (u *User) IncidentsOn(repository, branch string) []Incident {
+	u.w.tb.Helper()
+	return u.incidents("repository=" + url.QueryEscape(repository) + "&branch=" + url.QueryEscape(branch))
+}
+
+func (u *User) incidents(filter string) []Incident {
+	u.w.tb.Helper()
 	var page struct {
 		Incidents []Incident `json:"incidents"`
 	}
-	path := "/api/v2/incidents?limit=100&repository=" + url.QueryEscape(repository)
+	path := "/api/v2/incidents?limit=100&" + filter
 	if status := u.Call(http.MethodGet, path, nil, &page); status != http.StatusOK {
 		u.w.tb.Fatalf("incidents: %d", status)
 	}
