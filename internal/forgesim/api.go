@@ -18,6 +18,7 @@ type object = map[string]any
 type call struct {
 	r    *http.Request
 	body []byte
+	who  caller
 	repo *Repository // what the path names; set by the wrapper that found it
 }
 
@@ -51,7 +52,7 @@ func (s *Sim) handle(h handler) http.Handler {
 			http.Error(w, "the body could not be read", http.StatusBadRequest)
 			return
 		}
-		a := s.locked(h, &call{r: r, body: body})
+		a := s.locked(h, &call{r: r, body: body, who: callerOf(r)})
 		if a.later != nil {
 			a = a.later()
 		}

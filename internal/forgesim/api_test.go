@@ -212,10 +212,30 @@ func FuzzRequests(f *testing.F) {
 		{"POST", "/control/faults", `{"path_regexp":"("}`},
 		{"PATCH", "/control/repositories", `{"provider":"github","repository":"acme/parcel","rename_to":"a"}`},
 		{"GET", "/gitlab/acme/parcel/-/pipelines/1", ``},
+		{"GET", "/github/login/oauth/authorize?client_id=client&redirect_uri=https://devflowfix.example/callback/../x&code_challenge=a", ``},
+		{"POST", "/gitlab/oauth/authorize?client_id=client&redirect_uri=https://devflowfix.example/callback&response_type=code&login=a&grant=api", ``},
+		{"POST", "/github/login/oauth/access_token", `{"client_id":"client","client_secret":"client s3cret","code":1,"grant_type":null}`},
+		{"POST", "/gitlab/oauth/token", `{"client_id":"client","client_secret":"client s3cret","grant_type":"refresh_token","refresh_token":""}`},
+		{"POST", "/gitlab/oauth/revoke", `{"token":[]}`},
+		{"GET", "/gitlab/oauth/token/info?access_token=%00", ``},
+		{"DELETE", "/github/api/v3/applications/client/token", `{"access_token":null}`},
+		{"GET", "/github/api/v3/user/repos?sort=pushed&affiliation=,,&page=9", ``},
+		{"GET", "/gitlab/api/v4/projects?min_access_level=-1&order_by=id&search=%ff", ``},
+		{"GET", "/github/api/v3/user/installations", ``},
+		{"POST", "/github/settings/apps/new?state=%22", `{"manifest":"{}"}`},
+		{"POST", "/github/settings/apps?manifest=%7B%22url%22:%22http://a%22,%22redirect_url%22:%22http://a/%3Fb%22,%22name%22:%22a%22%7D", ``},
+		{"POST", "/github/api/v3/app-manifests/1/conversions", ``},
+		{"POST", "/github/apps/devflowfix/installations/new?account=acme&selection=selected&repository=parcel", ``},
+		{"PUT", "/control/members", `{"provider":"gitlab","repository":"acme/parcel","login":"a","permission":"owner"}`},
+		{"PUT", "/control/app", `{"id":-1,"permissions":{},"events":[]}`},
+		{"POST", "/control/installations", `{"account":"acme","repositories":["parcel",""]}`},
+		{"PATCH", "/control/installations/55", `{"rename_account":"b","request_permissions":{"a":""},"accept_permissions":true,"select_all":false}`},
+		{"DELETE", "/control/grants", `{"provider":"github","login":"a"}`},
 	} {
 		f.Add(seed[0], seed[1], []byte(seed[2]))
 	}
-	b := newBench(f, func(c *Config) { c.Client = &http.Client{Transport: refusing{}} })
+	b := newBench(f, withOAuth(nil), func(c *Config) { c.Client = &http.Client{Transport: refusing{}} })
+	b.app(App{Installations: map[int64]string{55: "acme"}})
 	handler := b.Handler()
 	f.Fuzz(func(t *testing.T, method, target string, body []byte) {
 		b.ClearFaults()

@@ -19,7 +19,7 @@ type controlRoute struct {
 
 // controlAPI is the whole control API, in the order in which it is explained.
 func (s *Sim) controlAPI() []controlRoute {
-	return []controlRoute{
+	return append([]controlRoute{
 		{"POST /control/runs", "Plays a run and answers with its deliveries. Only provider and repository are needed. Also: sha, author, message, event, " +
 			"pull_request, fork, failed_job, kind, log, attempt_of (a run id, to run it again), rerun_conclusion, " +
 			"deliver (normal, completed_only, none), delay_ms, repeat, reorder, drop, lose.",
@@ -42,7 +42,7 @@ func (s *Sim) controlAPI() []controlRoute {
 			`{"provider":"github","method":"POST","path_regexp":"/hooks$","times":1,"status":502,"after_apply":true}`, s.controlFault},
 		{"DELETE /control/faults", "Removes all faults.", "", func(*http.Request) (any, error) { s.ClearFaults(); return nil, nil }},
 		{"POST /control/reset", "Forgets everything.", "", func(*http.Request) (any, error) { s.Reset(); return nil, nil }},
-	}
+	}, s.identityAPI()...)
 }
 
 func (s *Sim) controlRoutes() http.Handler {
@@ -188,12 +188,13 @@ func (s *Sim) controlFault(r *http.Request) (any, error) {
 	return append([]Fault{}, s.Faults()...), nil
 }
 
-// Reset forgets repositories, hooks, runs, deliveries, requests, faults and
-// complaints. Ids are not given out a second time.
+// Reset forgets repositories, hooks, runs, deliveries, requests, faults,
+// complaints, tokens and the App. Ids are not given out a second time, and
+// IssuedSecrets goes on.
 func (s *Sim) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state = state{Version: stateVersion, Serial: s.state.Serial}
+	s.state = state{Version: stateVersion, Serial: s.state.Serial, Issued: s.state.Issued}
 	s.faults, s.requests, s.complaints = nil, nil, nil
 	s.changed()
 }

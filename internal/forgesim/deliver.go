@@ -217,9 +217,9 @@ func (s *Sim) repeat(d *Delivery) (*shipment, error) {
 	ev := event{
 		name: d.Event, action: d.Action, guid: d.GUID, payload: d.Payload,
 		repo: s.repositoryByID(d.Provider, d.RepositoryID), redelivery: true,
-		chain: d.Headers["X-Gitlab-Event-UUID"],
+		chain: d.Headers["X-Gitlab-Event-UUID"], installation: d.Installation,
 	}
-	if ev.repo == nil {
+	if ev.repo == nil && d.RepositoryID != 0 {
 		return nil, fmt.Errorf("delivery %d: its repository is gone", d.ID)
 	}
 	if d.HookID == 0 {

@@ -10,6 +10,12 @@
 // What a real forge would take in silence although it is a mistake is kept as
 // a Complaint, which tests can assert to be none.
 //
+// People log in to both by OAuth and have roles in repositories, and GitHub has
+// one GitHub App: registered by hand or from a manifest, installed on accounts,
+// with tokens that reach no further than was granted. Nobody checks who people
+// are; all else is checked. A few tokens from the configuration may do
+// everything.
+//
 // The package imports nothing of DevFlowFix, so it cannot share its mistakes.
 //
 // One mutex guards all state. API handlers run under it and return an answer;

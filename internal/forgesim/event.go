@@ -10,14 +10,18 @@ import (
 
 // event is something that happened and that hooks may want to hear of.
 type event struct {
-	repo       *Repository
-	name       string // X-GitHub-Event or X-Gitlab-Event
-	trigger    string // GitLab: the hook's switch for it, pipeline_events
+	repo       *Repository // nil when it is about the App itself
+	name       string      // X-GitHub-Event or X-Gitlab-Event
+	trigger    string      // GitLab: the hook's switch for it, pipeline_events
 	action     string
 	guid       string // GitHub: shared by all hooks
 	chain      string // GitLab: X-Gitlab-Event-UUID, shared by all hooks
 	payload    []byte
 	redelivery bool
+
+	// The rest is for the GitHub App's hook.
+	aboutApp     bool  // every App hears of it
+	installation int64 // zero: the one that reaches the repository
 }
 
 // shipments makes a delivery for every hook that wants to hear of the event.

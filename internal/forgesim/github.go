@@ -1,7 +1,6 @@
 package forgesim
 
 import (
-	"crypto/subtle"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,41 +18,43 @@ func (s *Sim) githubRoutes() http.Handler {
 		method, path, _ := strings.Cut(pattern, " ")
 		mux.Handle(method+" "+GitHubAPIPath+path, s.handle(h))
 	}
-	repo := func(pattern string, h handler) {
+	repo := func(pattern string, n need, h handler) {
 		method, path, _ := strings.Cut(pattern, " ")
-		plain(method+" /repos/{owner}/{repo}"+path, s.inGitHubRepository(h))
+		plain(method+" /repos/{owner}/{repo}"+path, s.inGitHubRepository(n, h))
 		// Where the redirects of renamed repositories point.
-		plain(method+" /repositories/{repository}"+path, s.inGitHubRepository(h))
+		plain(method+" /repositories/{repository}"+path, s.inGitHubRepository(n, h))
 	}
-	plain("GET /user", s.githubSelf)
 	plain("GET /meta", s.githubMeta)
 	plain("GET /rate_limit", s.githubRateLimit)
 
-	repo("GET ", func(c *call) answer { return ok(s.githubFullRepository(c.repo)) })
-	repo("GET /hooks", s.githubListHooks)
-	repo("POST /hooks", s.githubCreateHook)
-	repo("GET /hooks/{hook}", s.onGitHubHook(s.githubShowHook))
-	repo("PATCH /hooks/{hook}", s.onGitHubHook(s.githubEditHook))
-	repo("DELETE /hooks/{hook}", s.onGitHubHook(s.githubDeleteHook))
-	repo("GET /hooks/{hook}/config", s.onGitHubHook(s.githubShowConfig))
-	repo("PATCH /hooks/{hook}/config", s.onGitHubHook(s.githubEditConfig))
-	repo("POST /hooks/{hook}/pings", s.onGitHubHook(s.githubPingHook))
-	repo("POST /hooks/{hook}/tests", s.onGitHubHook(s.githubTestHook))
-	repo("GET /hooks/{hook}/deliveries", s.onGitHubHook(s.githubListDeliveries))
-	repo("GET /hooks/{hook}/deliveries/{delivery}", s.onGitHubHook(s.githubShowDelivery))
-	repo("POST /hooks/{hook}/deliveries/{delivery}/attempts", s.onGitHubHook(s.githubRedeliver))
+	repo("GET ", readMetadata, func(c *call) answer { return ok(s.githubFullRepository(c.who, c.repo)) })
+	repo("GET /collaborators/{login}/permission", readMetadata, s.githubCollaboratorPermission)
+	repo("GET /hooks", readHooks, s.githubListHooks)
+	repo("POST /hooks", writeHooks, s.githubCreateHook)
+	repo("GET /hooks/{hook}", readHooks, s.onGitHubHook(s.githubShowHook))
+	repo("PATCH /hooks/{hook}", writeHooks, s.onGitHubHook(s.githubEditHook))
+	repo("DELETE /hooks/{hook}", deleteHooks, s.onGitHubHook(s.githubDeleteHook))
+	repo("GET /hooks/{hook}/config", readHooks, s.onGitHubHook(s.githubShowConfig))
+	repo("PATCH /hooks/{hook}/config", writeHooks, s.onGitHubHook(s.githubEditConfig))
+	repo("POST /hooks/{hook}/pings", readHooks, s.onGitHubHook(s.githubPingHook))
+	repo("POST /hooks/{hook}/tests", readHooks, s.onGitHubHook(s.githubTestHook))
+	repo("GET /hooks/{hook}/deliveries", readHooks, s.onGitHubHook(s.githubListDeliveries))
+	repo("GET /hooks/{hook}/deliveries/{delivery}", readHooks, s.onGitHubHook(s.githubShowDelivery))
+	repo("POST /hooks/{hook}/deliveries/{delivery}/attempts", writeHooks, s.onGitHubHook(s.githubRedeliver))
 
-	repo("GET /actions/runs", s.githubListRuns)
-	repo("GET /actions/runs/{run}", s.onRun(s.githubShowRun))
-	repo("GET /actions/runs/{run}/jobs", s.onRun(s.githubListJobs))
-	repo("GET /actions/runs/{run}/attempts/{attempt}", s.onRun(s.githubShowAttempt))
-	repo("GET /actions/runs/{run}/attempts/{attempt}/jobs", s.onRun(s.githubAttemptJobs))
-	repo("POST /actions/runs/{run}/rerun-failed-jobs", s.onRun(s.githubRerun))
-	repo("POST /actions/runs/{run}/rerun", s.onRun(s.githubRerun))
-	repo("GET /actions/jobs/{job}", s.githubShowJob)
-	repo("GET /actions/jobs/{job}/logs", s.githubJobLogs)
+	repo("GET /actions/runs", readActions, s.githubListRuns)
+	repo("GET /actions/runs/{run}", readActions, s.onRun(s.githubShowRun))
+	repo("GET /actions/runs/{run}/jobs", readActions, s.onRun(s.githubListJobs))
+	repo("GET /actions/runs/{run}/attempts/{attempt}", readActions, s.onRun(s.githubShowAttempt))
+	repo("GET /actions/runs/{run}/attempts/{attempt}/jobs", readActions, s.onRun(s.githubAttemptJobs))
+	repo("POST /actions/runs/{run}/rerun-failed-jobs", writeActions, s.onRun(s.githubRerun))
+	repo("POST /actions/runs/{run}/rerun", writeActions, s.onRun(s.githubRerun))
+	repo("GET /actions/jobs/{job}", readActions, s.githubShowJob)
+	repo("GET /actions/jobs/{job}/logs", readLogs, s.githubJobLogs)
 
+	s.githubUserRoutes(plain)
 	s.githubAppRoutes(plain)
+	s.githubApplicationRoutes(plain)
 	mux.Handle("/", s.handle(func(*call) answer { return githubNotFound() }))
 	return s.githubFront(mux)
 }
@@ -64,8 +65,8 @@ func (s *Sim) githubFront(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		spent := s.spend(GitHub)
-		refusal := s.githubRefusal(r, spent)
-		for k, v := range s.githubAnswerHeaders(r, spent) {
+		who, refusal := s.githubAdmit(r, spent)
+		for k, v := range s.githubAnswerHeaders(who, spent) {
 			w.Header()[k] = v
 		}
 		s.mu.Unlock()
@@ -73,11 +74,14 @@ func (s *Sim) githubFront(next http.Handler) http.Handler {
 			refusal.write(w)
 			return
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, asCaller(r, who))
 	})
 }
 
-func (s *Sim) githubAnswerHeaders(r *http.Request, spent budget) http.Header {
+// configuredScopes are those of the configured token.
+const configuredScopes = "admin:repo_hook, repo, workflow"
+
+func (s *Sim) githubAnswerHeaders(who caller, spent budget) http.Header {
 	h := http.Header{}
 	h.Set("X-RateLimit-Limit", strconv.Itoa(spent.limit))
 	h.Set("X-RateLimit-Remaining", strconv.Itoa(spent.remaining()))
@@ -87,63 +91,54 @@ func (s *Sim) githubAnswerHeaders(r *http.Request, spent budget) http.Header {
 	id := s.newID(requestIDs)
 	h.Set("X-GitHub-Request-Id", fmt.Sprintf("%04X:%05X:%06X:%06X:%08X", id%0xffff, id%0xfffff, id, id*7, s.now().Unix()))
 	h.Set("X-GitHub-Media-Type", "github.v3; format=json")
-	h.Set("X-OAuth-Scopes", "admin:repo_hook, repo, workflow")
-	h.Set("X-Accepted-OAuth-Scopes", "")
-	if strings.Contains(r.URL.Path, "/hooks") {
-		h.Set("X-Accepted-OAuth-Scopes", "admin:repo_hook, public_repo, read:repo_hook, repo, repo:status, write:repo_hook")
+	switch {
+	case who.everything:
+		h.Set("X-OAuth-Scopes", configuredScopes)
+	case who.is(oauthToken), who.is(userToServerToken): // the latter have none
+		h.Set("X-OAuth-Scopes", strings.Join(who.cred.Scopes, ", "))
+		h.Set("X-OAuth-Client-Id", who.cred.ClientID)
 	}
 	return h
 }
 
-// githubRefusal turns away who is not known; nil lets the request in.
-func (s *Sim) githubRefusal(r *http.Request, spent budget) *answer {
-	var no answer
-	switch auth := r.Header.Get("Authorization"); {
+// githubAdmit finds who asks, and turns away who may not.
+func (s *Sim) githubAdmit(r *http.Request, spent budget) (caller, *answer) {
+	refuse := func(a answer) (caller, *answer) { return caller{}, &a }
+	path := strings.TrimPrefix(r.URL.Path, GitHubAPIPath)
+	switch {
 	case r.UserAgent() == "":
-		no = answer{status: http.StatusForbidden, body: "Request forbidden by administrative rules. " +
-			"Please make sure your request has a User-Agent header."}
-	case auth == "":
-		no = githubError(http.StatusUnauthorized, "Requires authentication")
-	case !s.githubKnows(auth):
-		no = githubError(http.StatusUnauthorized, "Bad credentials")
-	case spent.over && r.URL.Path != GitHubAPIPath+"/rate_limit":
-		no = githubError(http.StatusForbidden, fmt.Sprintf("API rate limit exceeded for user ID %d.", personOf(tokenOwner).id))
-	default:
-		return nil
+		return refuse(answer{status: http.StatusForbidden, body: "Request forbidden by administrative rules. " +
+			"Please make sure your request has a User-Agent header."})
+	case strings.HasPrefix(path, "/app-manifests/"), strings.HasPrefix(path, "/applications/"):
+		return caller{}, nil // they look after themselves
+	case r.Header.Get("Authorization") == "":
+		return refuse(githubError(http.StatusUnauthorized, "Requires authentication"))
 	}
-	return &no
+	who, refusal := s.githubCaller(r.Header.Get("Authorization"))
+	if refusal == nil && spent.over && path != "/rate_limit" {
+		return refuse(githubForbidden("API rate limit exceeded for user ID %d.", s.accountID(who.login)))
+	}
+	return who, refusal
 }
 
-func (s *Sim) githubKnows(auth string) bool {
-	scheme, token, _ := strings.Cut(auth, " ")
-	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "token") {
-		return false
-	}
-	if s.cfg.GitHubToken != "" && subtle.ConstantTimeCompare([]byte(token), []byte(s.cfg.GitHubToken)) == 1 {
-		return true
-	}
-	return s.app != nil && (s.installationOf(token) != 0 || s.appJWT(token))
-}
-
-// inGitHubRepository finds the repository that the path names. A renamed one
-// redirects: 301 for reading, 307 for writing.
+// inGitHubRepository finds the repository that the path names, for who may do
+// there what is needed. A renamed one redirects: 301 for reading, 307 for
+// writing.
 // https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
-func (s *Sim) inGitHubRepository(h handler) handler {
+func (s *Sim) inGitHubRepository(n need, h handler) handler {
+	h = s.guarded(n, h)
 	return func(c *call) answer {
 		if id := c.number("repository"); id != 0 {
 			c.repo = s.repositoryByID(GitHub, id)
 		} else {
 			fullName := c.r.PathValue("owner") + "/" + c.r.PathValue("repo")
-			c.repo = s.visible(GitHub, fullName)
-			if r := s.renamed(GitHub, fullName); c.repo == nil && r != nil {
+			c.repo = s.found(c.who, GitHub, fullName)
+			if r := s.renamed(GitHub, fullName); c.repo == nil && r != nil && (n.open || s.githubSees(c.who, r)) {
 				return s.githubMoved(c, r)
 			}
 		}
 		if c.repo == nil || c.repo.Removed {
 			return githubNotFound()
-		}
-		if write := c.r.Method != http.MethodGet; write && c.repo.Archived {
-			return githubError(http.StatusForbidden, "Repository was archived so is read-only.")
 		}
 		return h(c)
 	}

@@ -4,65 +4,50 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
 )
-
-// App is a GitHub App. Its one webhook hears the events of all repositories
-// that it is installed on.
-type App struct {
-	ID            int64
-	WebhookURL    string // empty: the webhook is not active
-	WebhookSecret string
-	// Events are what the App listens for; empty means everything.
-	Events []string
-	// Installations maps an installation's id to the account (owner) it is on.
-	Installations map[int64]string
-	// Token is what an installation's access token looks like; empty means
-	// that the simulator makes them up.
-	Token string
-}
-
-// SetApp registers the GitHub App; nil removes it.
-func (s *Sim) SetApp(app *App) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.app = app
-}
-
-// installation finds the App's installation on the owner of a repository.
-func (a *App) installation(r *Repository) (int64, bool) {
-	for id, account := range a.Installations {
-		if account == ownerOf(r.FullName) {
-			return id, true
-		}
-	}
-	return 0, false
-}
 
 var errNoApp = errors.New("no GitHub App listens for it")
 
 // appShipment is an event's delivery to the App: the same GUID as for hooks,
 // and a payload that names the installation.
 func (s *Sim) appShipment(ev event) (*shipment, error) {
-	if s.app == nil || s.app.WebhookURL == "" || ev.repo.Provider != GitHub || ev.name == "ping" || ev.name == "meta" {
+	app := s.state.App
+	if app == nil || app.WebhookURL == "" {
 		return nil, errNoApp
 	}
-	id, ok := s.app.installation(ev.repo)
-	if !ok || len(s.app.Events) > 0 && !slices.Contains(s.app.Events, ev.name) {
-		return nil, errNoApp
+	if !ev.aboutApp && !ev.redelivery {
+		if ev.repo.Provider != GitHub || ev.name == "ping" || ev.name == "meta" {
+			return nil, errNoApp
+		}
+		in := s.installationFor(ev.repo)
+		if in == nil || !in.hears(ev.name) {
+			return nil, errNoApp
+		}
+		ev.installation = in.ID
 	}
-	sh := &shipment{Delivery: s.newDelivery(ev, s.app.WebhookURL)}
-	sh.Installation = id
-	sh.Payload = withInstallation(ev.payload, id)
-	sh.body = sh.Payload
-	s.githubHeaders(sh, "json", s.app.WebhookSecret)
-	sh.Headers["X-GitHub-Hook-ID"] = strconv.FormatInt(int64(hookIDs)+s.app.ID, 10)
+	h := s.appHook()
+	sh := &shipment{Delivery: s.newDelivery(ev, h.URL), insecure: h.InsecureTLS}
+	sh.Installation = ev.installation
+	if ev.repo != nil {
+		sh.Payload = withInstallation(ev.payload, ev.installation)
+	}
+	sh.body = encoded(sh.Payload, h.ContentType)
+	s.githubHeaders(sh, h.ContentType, h.Secret)
+	sh.Headers["X-GitHub-Hook-ID"] = strconv.FormatInt(int64(hookIDs)+app.ID, 10)
 	sh.Headers["X-GitHub-Hook-Installation-Target-Type"] = "integration"
-	sh.Headers["X-GitHub-Hook-Installation-Target-ID"] = strconv.FormatInt(s.app.ID, 10)
+	sh.Headers["X-GitHub-Hook-Installation-Target-ID"] = strconv.FormatInt(app.ID, 10)
 	return sh, nil
+}
+
+// encoded is a payload as a hook's content type wants it.
+func encoded(payload []byte, contentType string) []byte {
+	if contentType == "form" {
+		return []byte("payload=" + url.QueryEscape(string(payload)))
+	}
+	return payload
 }
 
 // withInstallation adds the installation to a payload, unless it is there.
@@ -79,10 +64,7 @@ func withInstallation(payload []byte, id int64) []byte {
 func (s *Sim) githubShipment(h *Hook, ev event) *shipment {
 	sh := &shipment{Delivery: s.newDelivery(ev, h.URL), insecure: h.InsecureTLS}
 	sh.HookID = h.ID
-	sh.body = ev.payload
-	if h.ContentType == "form" {
-		sh.body = []byte("payload=" + url.QueryEscape(string(ev.payload)))
-	}
+	sh.body = encoded(ev.payload, h.ContentType)
 	s.githubHeaders(sh, h.ContentType, h.Secret)
 	sh.Headers["X-GitHub-Hook-ID"] = strconv.FormatInt(h.ID, 10)
 	sh.Headers["X-GitHub-Hook-Installation-Target-Type"] = "repository"
@@ -91,11 +73,14 @@ func (s *Sim) githubShipment(h *Hook, ev event) *shipment {
 }
 
 func (s *Sim) newDelivery(ev event, target string) Delivery {
-	return Delivery{
-		ID: s.newID(deliveryIDs), Provider: ev.repo.Provider, RepositoryID: ev.repo.ID, Repository: ev.repo.FullName,
-		URL: target, GUID: ev.guid, Event: ev.name, Action: ev.action, Redelivery: ev.redelivery,
-		DeliveredAt: s.now(), Payload: ev.payload,
+	d := Delivery{
+		ID: s.newID(deliveryIDs), Provider: GitHub, URL: target, GUID: ev.guid, Event: ev.name, Action: ev.action,
+		Redelivery: ev.redelivery, DeliveredAt: s.now(), Payload: ev.payload,
 	}
+	if ev.repo != nil {
+		d.Provider, d.RepositoryID, d.Repository = ev.repo.Provider, ev.repo.ID, ev.repo.FullName
+	}
+	return d
 }
 
 func (s *Sim) githubHeaders(sh *shipment, contentType, secret string) {
@@ -151,7 +136,7 @@ func (s *Sim) githubEvent(r *Repository, name, action string, doc object) event 
 		doc["action"] = action
 	}
 	doc["repository"] = s.githubRepository(r)
-	if name != "meta" {
+	if name != "meta" && !s.isPerson(ownerOf(r.FullName)) {
 		doc["organization"] = s.githubOrganization(ownerOf(r.FullName))
 	}
 	if doc["sender"] == nil {

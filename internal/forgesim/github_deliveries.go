@@ -88,7 +88,10 @@ func githubDeliveryItem(d *Delivery) object {
 	doc := object{
 		"id": d.ID, "guid": d.GUID, "delivered_at": githubTime(d.DeliveredAt), "redelivery": d.Redelivery,
 		"duration": d.Duration, "status": d.Status, "status_code": githubCode(d), "event": d.Event, "action": nil,
-		"installation_id": nil, "repository_id": d.RepositoryID, "throttled_at": nil,
+		"installation_id": nil, "repository_id": nil, "throttled_at": nil,
+	}
+	if d.RepositoryID != 0 {
+		doc["repository_id"] = d.RepositoryID
 	}
 	if d.Action != "" {
 		doc["action"] = d.Action

@@ -129,18 +129,12 @@ func TestGitHubDeliveryLogHasCursorPages(t *testing.T) {
 	b.github("GET", path("/hooks/%/deliveries?cursor=nonsense", hook), nil).want(http.StatusBadRequest)
 }
 
-// appToken is a JWT that claims to be the App's.
-func appToken(app int64, expires time.Time) string {
-	claims := encode(object{"iss": app, "exp": expires.Unix()})
-	return fmt.Sprintf("e30.%s.c2ln", base64url(claims))
-}
-
 func TestGitHubAppHearsTheSameEvent(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.githubHook("workflow_run")
 	app := newReceiver(t)
-	b.SetApp(&App{ID: 4711, WebhookURL: app.URL, WebhookSecret: "app s3cret", Installations: map[int64]string{55: "acme"}})
+	b.app(App{WebhookURL: app.URL, Installations: map[int64]string{55: "acme"}})
 	if _, err := b.Fail(RunSpec{Provider: GitHub, Repository: "acme/parcel", Deliver: "completed_only"}); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +164,7 @@ func TestGitHubAppAPI(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	receiver := newReceiver(t)
-	b.SetApp(&App{ID: 4711, WebhookURL: receiver.URL, WebhookSecret: "app s3cret", Installations: map[int64]string{55: "acme"}})
+	b.app(App{WebhookURL: receiver.URL, Installations: map[int64]string{55: "acme"}})
 	if _, err := b.Fail(RunSpec{Provider: GitHub, Repository: "acme/parcel", Deliver: "completed_only"}); err != nil {
 		t.Fatal(err)
 	}
@@ -178,8 +172,8 @@ func TestGitHubAppAPI(t *testing.T) {
 	ask := func(token, method, path string) reply {
 		return b.requestWith(method, GitHubAPIPath+path, nil, map[string]string{"Authorization": "Bearer " + token})
 	}
-	jwt := appToken(4711, time.Now().Add(time.Minute))
-	for _, bad := range []string{appToken(4711, time.Now().Add(-time.Minute)), appToken(1, time.Now().Add(time.Minute)), "a.b.c", testGitHubToken} {
+	jwt := appToken(t, b.now())
+	for _, bad := range []string{appToken(t, b.now().Add(-time.Hour)), "a.b.c", testGitHubToken} {
 		ask(bad, "GET", "/app").want(http.StatusUnauthorized)
 	}
 	ask(jwt, "GET", "/app").want(http.StatusOK)

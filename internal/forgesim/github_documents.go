@@ -28,11 +28,11 @@ var userLinks = map[string]string{
 }
 
 func (s *Sim) githubUser(login string) object {
-	p := personOf(login)
+	id := s.accountID(login)
 	api := s.githubAPIURL("/users/" + login)
 	doc := object{
-		"login": login, "id": p.id, "node_id": nodeID("User", p.id), "gravatar_id": "",
-		"avatar_url": s.githubWebURL("/avatars/" + strconv.FormatInt(p.id, 10)),
+		"login": login, "id": id, "node_id": nodeID("User", id), "gravatar_id": "",
+		"avatar_url": s.githubWebURL("/avatars/" + strconv.FormatInt(id, 10)),
 		"url":        api, "html_url": s.githubWebURL("/" + login), "type": "User", "site_admin": false,
 	}
 	for k, suffix := range userLinks {
@@ -41,20 +41,23 @@ func (s *Sim) githubUser(login string) object {
 	return doc
 }
 
-// githubOwner is the account that a repository belongs to: an organisation.
+// githubOwner is the account that a repository belongs to: an organisation,
+// unless a person goes by the name.
 func (s *Sim) githubOwner(login string) object {
 	doc := s.githubUser(login)
-	doc["type"] = "Organization"
-	doc["node_id"] = nodeID("Organization", personOf(login).id)
+	if !s.isPerson(login) {
+		doc["type"] = "Organization"
+		doc["node_id"] = nodeID("Organization", s.accountID(login))
+	}
 	return doc
 }
 
 func (s *Sim) githubOrganization(login string) object {
-	p := personOf(login)
+	id := s.accountID(login)
 	api := s.githubAPIURL("/orgs/" + login)
 	return object{
-		"login": login, "id": p.id, "node_id": nodeID("Organization", p.id), "url": api, "description": "",
-		"avatar_url": s.githubWebURL("/avatars/" + strconv.FormatInt(p.id, 10)),
+		"login": login, "id": id, "node_id": nodeID("Organization", id), "url": api, "description": "",
+		"avatar_url": s.githubWebURL("/avatars/" + strconv.FormatInt(id, 10)),
 		"repos_url":  api + "/repos", "events_url": api + "/events", "hooks_url": api + "/hooks",
 		"issues_url": api + "/issues", "members_url": api + "/members{/member}",
 		"public_members_url": api + "/public_members{/member}",
@@ -119,15 +122,21 @@ func (s *Sim) githubRepository(r *Repository) object {
 	return doc
 }
 
-// githubFullRepository is a repository as its own request answers it.
-func (s *Sim) githubFullRepository(r *Repository) object {
+// githubListed is a repository as lists answer it, with what the caller may do
+// there.
+func (s *Sim) githubListed(who caller, r *Repository) object {
 	doc := s.githubRepository(r)
-	for k, v := range (object{
-		"has_discussions": false, "allow_forking": true, "network_count": 2, "subscribers_count": 4,
-		"organization": s.githubOwner(ownerOf(r.FullName)),
-		"permissions":  object{"admin": true, "maintain": true, "push": true, "triage": true, "pull": true},
-	}) {
-		doc[k] = v
+	doc["has_discussions"], doc["allow_forking"] = false, true
+	doc["permissions"] = s.shownPermissions(who, r)
+	return doc
+}
+
+// githubFullRepository is a repository as its own request answers it.
+func (s *Sim) githubFullRepository(who caller, r *Repository) object {
+	doc := s.githubListed(who, r)
+	doc["network_count"], doc["subscribers_count"] = 2, 4
+	if owner := s.githubOwner(ownerOf(r.FullName)); owner["type"] == "Organization" {
+		doc["organization"] = owner
 	}
 	return doc
 }

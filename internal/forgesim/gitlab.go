@@ -1,7 +1,6 @@
 package forgesim
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -14,31 +13,33 @@ import (
 // https://docs.gitlab.com/api/rest/
 func (s *Sim) gitlabRoutes() http.Handler {
 	mux := http.NewServeMux()
-	plain := func(method, path string, h handler) { mux.Handle(method+" "+GitLabAPIPath+path, s.handle(h)) }
-	project := func(method, path string, h handler) {
-		plain(method, "/projects/{project}"+path, s.inGitLabProject(h))
+	plain := func(method, path string, h handler) { mux.Handle(method+" "+GitLabAPIPath+path, s.handle(scoped(h))) }
+	project := func(method, path string, level int, h handler) {
+		plain(method, "/projects/{project}"+path, s.inGitLabProject(level, h))
 	}
 	plain("GET", "/version", func(*call) answer {
 		return ok(object{"version": s.cfg.GitLabVersion, "revision": "5d1a7d0c9b2"})
 	})
-	plain("GET", "/user", func(*call) answer { return ok(s.gitlabSelf()) })
+	plain("GET", "/user", func(c *call) answer { return ok(s.gitlabSelf(c.who)) })
+	plain("GET", "/personal_access_tokens/self", s.gitlabOwnToken)
+	plain("GET", "/projects", s.gitlabListProjects)
 
-	project("GET", "", func(c *call) answer { return ok(s.gitlabProject(c.repo)) })
-	project("GET", "/hooks", s.gitlabListHooks)
-	project("POST", "/hooks", s.gitlabCreateHook)
-	project("GET", "/hooks/{hook}", s.onGitLabHook(func(_ *call, h *Hook) answer { return ok(s.gitlabHook(h)) }))
-	project("PUT", "/hooks/{hook}", s.onGitLabHook(s.gitlabEditHook))
-	project("DELETE", "/hooks/{hook}", s.onGitLabHook(s.gitlabDeleteHook))
-	project("POST", "/hooks/{hook}/test/{trigger}", s.onGitLabHook(s.gitlabTestHook))
-	project("GET", "/hooks/{hook}/events", s.onGitLabHook(s.gitlabListEvents))
-	project("POST", "/hooks/{hook}/events/{delivery}/resend", s.onGitLabHook(s.gitlabResend))
+	project("GET", "", noAccess, func(c *call) answer { return ok(s.gitlabProject(c.who, c.repo)) })
+	project("GET", "/hooks", hookAccess, s.gitlabListHooks)
+	project("POST", "/hooks", hookAccess, s.gitlabCreateHook)
+	project("GET", "/hooks/{hook}", hookAccess, s.onGitLabHook(func(_ *call, h *Hook) answer { return ok(s.gitlabHook(h)) }))
+	project("PUT", "/hooks/{hook}", hookAccess, s.onGitLabHook(s.gitlabEditHook))
+	project("DELETE", "/hooks/{hook}", hookAccess, s.onGitLabHook(s.gitlabDeleteHook))
+	project("POST", "/hooks/{hook}/test/{trigger}", hookAccess, s.onGitLabHook(s.gitlabTestHook))
+	project("GET", "/hooks/{hook}/events", hookAccess, s.onGitLabHook(s.gitlabListEvents))
+	project("POST", "/hooks/{hook}/events/{delivery}/resend", hookAccess, s.onGitLabHook(s.gitlabResend))
 
-	project("GET", "/pipelines", s.gitlabListPipelines)
-	project("GET", "/pipelines/{run}", s.onRun(s.gitlabShowPipeline))
-	project("GET", "/pipelines/{run}/jobs", s.onRun(s.gitlabListJobs))
-	project("POST", "/pipelines/{run}/retry", s.onRun(s.gitlabRetry))
-	project("GET", "/jobs/{job}", s.gitlabShowJob)
-	project("GET", "/jobs/{job}/trace", s.gitlabTrace)
+	project("GET", "/pipelines", noAccess, s.gitlabListPipelines)
+	project("GET", "/pipelines/{run}", noAccess, s.onRun(s.gitlabShowPipeline))
+	project("GET", "/pipelines/{run}/jobs", noAccess, s.onRun(s.gitlabListJobs))
+	project("POST", "/pipelines/{run}/retry", pushAccess, s.onRun(s.gitlabRetry))
+	project("GET", "/jobs/{job}", noAccess, s.gitlabShowJob)
+	project("GET", "/jobs/{job}/trace", noAccess, s.gitlabTrace)
 
 	mux.Handle("/", s.handle(func(*call) answer {
 		return answer{status: http.StatusNotFound, body: object{"error": "404 Not Found"}}
@@ -55,16 +56,16 @@ func (s *Sim) gitlabFront(next http.Handler) http.Handler {
 		for k, v := range s.gitlabAnswerHeaders(spent) {
 			w.Header()[k] = v
 		}
-		known := s.gitlabKnows(r)
+		who, refusal := s.gitlabCaller(r)
 		s.mu.Unlock()
 		switch {
 		case spent.over:
 			wait := strconv.Itoa(int(spent.reset.Sub(s.now()).Seconds()) + 1)
 			answer{status: http.StatusTooManyRequests, body: "Retry later\n"}.with("Retry-After", wait).write(w)
-		case !known:
-			gitlabMessage(http.StatusUnauthorized, "401 Unauthorized").write(w)
+		case refusal != nil:
+			refusal.write(w)
 		default:
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, asCaller(r, who))
 		}
 	})
 }
@@ -82,18 +83,20 @@ func (s *Sim) gitlabAnswerHeaders(spent budget) http.Header {
 	return h
 }
 
-func (s *Sim) gitlabKnows(r *http.Request) bool {
-	token := r.Header.Get("PRIVATE-TOKEN")
-	if scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " "); token == "" && strings.EqualFold(scheme, "Bearer") {
-		token = bearer
+// scoped is a handler behind the check of the token's scopes.
+func scoped(h handler) handler {
+	return func(c *call) answer {
+		if a, refused := gitlabScopeDeny(c); refused {
+			return a
+		}
+		return h(c)
 	}
-	return s.cfg.GitLabToken != "" && subtle.ConstantTimeCompare([]byte(token), []byte(s.cfg.GitLabToken)) == 1
 }
 
-// inGitLabProject finds the project that the path names, by id or by path. A
-// moved project, asked for by its old path, redirects readers to its id and
+// inGitLabProject finds the project that the path names, by id or by path, for
+// members from a level on; at none for everybody who may read it. A moved project, asked for by its old path, redirects readers to its id and
 // refuses writers (lib/api/helpers.rb).
-func (s *Sim) inGitLabProject(h handler) handler {
+func (s *Sim) inGitLabProject(level int, h handler) handler {
 	return func(c *call) answer {
 		text := c.r.PathValue("project")
 		id, err := strconv.ParseInt(text, 10, 64)
@@ -103,13 +106,16 @@ func (s *Sim) inGitLabProject(h handler) handler {
 			if c.r.Method != http.MethodGet {
 				s.complain(GitLab, "%s %s names the project by its path, which fails once it moves", c.r.Method, c.r.URL.Path)
 			}
-			c.repo = s.visible(GitLab, text)
-			if r := s.renamed(GitLab, text); c.repo == nil && r != nil {
+			c.repo = s.found(c.who, GitLab, text)
+			if r := s.renamed(GitLab, text); c.repo == nil && r != nil && s.gitlabReads(c.who, r) {
 				return s.gitlabMoved(c, r)
 			}
 		}
 		if c.repo == nil || c.repo.Removed {
 			return gitlabMessage(http.StatusNotFound, "404 Project Not Found")
+		}
+		if a, refused := s.gitlabDeny(c, level); refused {
+			return a
 		}
 		return h(c)
 	}

@@ -15,21 +15,26 @@ func (s *Sim) gitlabUser(login string) object {
 	}
 }
 
-func (s *Sim) gitlabSelf() object {
-	doc := s.gitlabUser(tokenOwner)
-	doc["email"] = personOf(tokenOwner).email
+func (s *Sim) gitlabSelf(who caller) object {
+	doc := s.gitlabUser(who.login)
+	doc["email"] = personOf(who.login).email
 	doc["created_at"], doc["bot"], doc["two_factor_enabled"] = "2024-03-01T09:00:00.000Z", false, true
 	return doc
 }
 
-// gitlabProject is a project as the API shows it.
-func (s *Sim) gitlabProject(r *Repository) object {
+// gitlabProject is a project as the API shows it, with what the caller may do
+// there as a member.
+func (s *Sim) gitlabProject(who caller, r *Repository) object {
 	visibility := "public"
 	if r.Private {
 		visibility = "private"
 	}
 	web := s.gitlabWebURL("/" + r.FullName)
 	group := ownerOf(r.FullName)
+	var access any
+	if level := s.level(who, r); level > noAccess {
+		access = object{"access_level": level, "notification_level": 3}
+	}
 	return object{
 		"id": r.ID, "description": nil, "name": nameOf(r.FullName), "path": nameOf(r.FullName),
 		"name_with_namespace": strings.ReplaceAll(r.FullName, "/", " / "), "path_with_namespace": r.FullName,
@@ -41,9 +46,7 @@ func (s *Sim) gitlabProject(r *Repository) object {
 			"id": personOf(group).id, "name": nameOf("/" + group), "path": nameOf("/" + group), "kind": "group", "full_path": group,
 			"parent_id": nil, "avatar_url": nil, "web_url": s.gitlabWebURL("/groups/" + group),
 		},
-		"permissions": object{
-			"project_access": object{"access_level": 40, "notification_level": 3}, "group_access": nil,
-		},
+		"permissions": object{"project_access": access, "group_access": nil},
 	}
 }
 

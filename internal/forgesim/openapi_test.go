@@ -3,12 +3,13 @@ package forgesim
 import (
 	"encoding/json"
 	"fmt"
-	"github.com/devflowfix/devflowfix/internal/published"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/devflowfix/devflowfix/internal/published"
 )
 
 // schema is the part of an OpenAPI schema that the answers are checked by.
@@ -31,6 +32,11 @@ type description struct {
 	Paths map[string]map[string]struct {
 		Responses map[string]response `json:"responses"`
 	} `json:"paths"`
+	Webhooks map[string]struct {
+		Post struct {
+			RequestBody response `json:"requestBody"`
+		} `json:"post"`
+	} `json:"x-webhooks"`
 	Components struct {
 		Schemas   map[string]schema   `json:"schemas"`
 		Responses map[string]response `json:"responses"`
@@ -64,7 +70,7 @@ func (d *description) misfit(s schema, v any, at string) []string {
 		return wrong
 	}
 	if len(s.AllOf) > 0 {
-		return nil // not among the answers that are checked
+		return d.misfit(d.merged(s.AllOf), v, at)
 	}
 	if v == nil {
 		if s.Nullable || s.Type == "" {
@@ -73,6 +79,19 @@ func (d *description) misfit(s schema, v any, at string) []string {
 		return []string{at + " is null"}
 	}
 	return d.misfitKind(s, v, at)
+}
+
+// merged is the schema of what fits several at once.
+func (d *description) merged(all []schema) schema {
+	m := schema{Type: "object", Properties: map[string]schema{}}
+	for _, s := range all {
+		if s.Ref != "" {
+			s = d.Components.Schemas[strings.TrimPrefix(s.Ref, "#/components/schemas/")]
+		}
+		maps.Copy(m.Properties, s.Properties)
+		m.Required = append(m.Required, s.Required...)
+	}
+	return m
 }
 
 func (d *description) misfitKind(s schema, v any, at string) []string {
@@ -168,8 +187,14 @@ func TestGitHubAnswersHaveTheDescribedShape(t *testing.T) {
 	if err := json.Unmarshal(published.GitHubAPI(t), &api); err != nil {
 		t.Fatal(err)
 	}
+	// The list of installations is described as an old server answers it.
+	list := api.Paths["/app/installations"]["get"].Responses["200"].Content["application/json"]
+	list.Schema = schema{Type: "array", Items: &schema{Ref: "#/components/schemas/installation"}}
+	api.Paths["/app/installations"]["get"].Responses["200"].Content["application/json"] = list
 	t.Run("repository", func(t *testing.T) { checkRepositoryAnswers(t, &api) })
 	t.Run("App", func(t *testing.T) { checkAppAnswers(t, &api) })
+	t.Run("person", func(t *testing.T) { checkPersonAnswers(t, &api) })
+	t.Run("events of the App", func(t *testing.T) { checkAppEvents(t, &api) })
 }
 
 func checkRepositoryAnswers(t *testing.T, api *description) {
@@ -222,26 +247,110 @@ func checkRepositoryAnswers(t *testing.T, api *description) {
 	b.settle()
 }
 
+// asked is a request whose answer is checked.
+type asked struct {
+	method, path string // as described
+	real         string // below the API
+	token        string
+	body         any
+}
+
+func (b *bench) check(t *testing.T, api *description, all []asked) {
+	t.Helper()
+	for _, q := range all {
+		api.check(t, q.method, q.path, b.as(q.token, q.method, GitHubAPIPath+q.real, q.body))
+	}
+}
+
 func checkAppAnswers(t *testing.T, api *description) {
 	b := newBench(t)
-	b.SetApp(&App{ID: 4711, WebhookURL: b.receiver.URL, WebhookSecret: "app s3cret", Installations: map[int64]string{55: "acme"}})
+	b.app(App{WebhookURL: b.receiver.URL, Installations: map[int64]string{55: "acme"}})
 	if _, err := b.Fail(RunSpec{Provider: GitHub, Repository: "acme/parcel", Deliver: "completed_only"}); err != nil {
 		t.Fatal(err)
 	}
 	b.settle()
 	delivery := b.Deliveries()[0].ID
-	jwt := appToken(4711, time.Now().Add(time.Minute))
-	for _, c := range []struct{ method, path, real, token string }{
-		{"GET", "/app", "/app", jwt},
-		{"GET", "/app/installations", "/app/installations", jwt},
-		{"GET", "/app/installations/{installation_id}", "/app/installations/55", jwt},
-		{"POST", "/app/installations/{installation_id}/access_tokens", "/app/installations/55/access_tokens", jwt},
-		{"GET", "/app/hook/deliveries", "/app/hook/deliveries", jwt},
-		{"GET", "/app/hook/deliveries/{delivery_id}", path("/app/hook/deliveries/%", delivery), jwt},
-		{"GET", "/repos/{owner}/{repo}/installation", "/repos/acme/parcel/installation", jwt},
-		{"GET", "/installation/repositories", "/installation/repositories", "ghs_simulated_55"},
+	own := appToken(t, b.now())
+	token := b.mint(55, nil)
+	b.check(t, api, []asked{
+		{"GET", "/app", "/app", own, nil},
+		{"GET", "/app/hook/config", "/app/hook/config", own, nil},
+		{"PATCH", "/app/hook/config", "/app/hook/config", own, object{"secret": "n3xt"}},
+		{"GET", "/app/installations", "/app/installations", own, nil},
+		{"GET", "/app/installations/{installation_id}", "/app/installations/55", own, nil},
+		{"GET", "/app/installations/{installation_id}", "/app/installations/56", own, nil},
+		{"POST", "/app/installations/{installation_id}/access_tokens", "/app/installations/55/access_tokens", own, nil},
+		{"POST", "/app/installations/{installation_id}/access_tokens", "/app/installations/55/access_tokens", own,
+			object{"repositories": []string{"parcel"}, "permissions": object{"actions": "read"}}},
+		{"POST", "/app/installations/{installation_id}/access_tokens", "/app/installations/55/access_tokens", own,
+			object{"permissions": object{"actions": "write"}}},
+		{"GET", "/app/hook/deliveries", "/app/hook/deliveries", own, nil},
+		{"GET", "/app/hook/deliveries/{delivery_id}", path("/app/hook/deliveries/%", delivery), own, nil},
+		{"GET", "/repos/{owner}/{repo}/installation", "/repos/acme/parcel/installation", own, nil},
+		{"GET", "/orgs/{org}/installation", "/orgs/acme/installation", own, nil},
+		{"GET", "/installation/repositories", "/installation/repositories", token, nil},
+		{"GET", "/installation/repositories", "/installation/repositories", testGitHubToken, nil},
+		{"DELETE", "/installation/token", "/installation/token", token, nil},
+		{"PUT", "/app/installations/{installation_id}/suspended", "/app/installations/55/suspended", own, nil},
+		{"GET", "/app/installations", "/app/installations", own, nil},
+		{"POST", "/app/installations/{installation_id}/access_tokens", "/app/installations/55/access_tokens", own, nil},
+		{"DELETE", "/app/installations/{installation_id}/suspended", "/app/installations/55/suspended", own, nil},
+		{"DELETE", "/app/installations/{installation_id}", "/app/installations/55", own, nil},
+	})
+	code := b.newApp(manifestOf(b), nil).Get("code")
+	b.check(t, api, []asked{
+		{"POST", "/app-manifests/{code}/conversions", "/app-manifests/" + code + "/conversions", "", nil},
+		{"POST", "/app-manifests/{code}/conversions", "/app-manifests/" + code + "/conversions", "", nil},
+	})
+	b.settle()
+}
+
+func checkPersonAnswers(t *testing.T, api *description) {
+	b := newBench(t, withOAuth(nil))
+	b.app(App{ClientID: "Iv23tests", CallbackURLs: []string{callback}, Installations: map[int64]string{55: "acme"}})
+	if err := b.SetMember(GitHub, "acme/parcel", "mira-lund", "push"); err != nil {
+		t.Fatal(err)
+	}
+	mira := b.login(GitHub, "mira-lund", "repo")
+	viaApp := b.appLogin("mira-lund").Get("access_token")
+	b.check(t, api, []asked{
+		{"GET", "/user", "/user", mira, nil},
+		{"GET", "/user/repos", "/user/repos?visibility=all&sort=updated", mira, nil},
+		{"GET", "/user/repos", "/user/repos?type=all&visibility=all", mira, nil},
+		{"GET", "/user/orgs", "/user/orgs", mira, nil},
+		{"GET", "/repos/{owner}/{repo}", "/repos/acme/parcel", mira, nil},
+		{"GET", "/repos/{owner}/{repo}/collaborators/{username}/permission", "/repos/acme/parcel/collaborators/mira-lund/permission", mira, nil},
+		{"GET", "/user/installations", "/user/installations", mira, nil},
+		{"GET", "/user/installations", "/user/installations", viaApp, nil},
+		{"GET", "/user/installations/{installation_id}/repositories", "/user/installations/55/repositories", viaApp, nil},
+		{"GET", "/user/installations/{installation_id}/repositories", "/user/installations/56/repositories", viaApp, nil},
+	})
+	for _, q := range []struct{ method, path, token string }{
+		{"POST", "/applications/{client_id}/token", mira}, {"POST", "/applications/{client_id}/token", "gho_unknown"},
+		{"DELETE", "/applications/{client_id}/token", mira}, {"DELETE", "/applications/{client_id}/token", "gho_unknown"},
+		{"DELETE", "/applications/{client_id}/grant", b.login(GitHub, "mira-lund", "")},
 	} {
-		r := b.requestWith(c.method, GitHubAPIPath+c.real, nil, map[string]string{"Authorization": "Bearer " + c.token})
-		api.check(t, c.method, c.path, r)
+		real := GitHubAPIPath + strings.Replace(q.path, "{client_id}", "client", 1)
+		api.check(t, q.method, q.path, b.requestWith(q.method, real, object{"access_token": q.token}, basic("client", "client s3cret")))
+	}
+}
+
+// checkAppEvents holds the events about the App against their description.
+func checkAppEvents(t *testing.T, api *description) {
+	b := newBench(t)
+	for _, d := range b.lifeOfAnInstallation() {
+		event, action := d.header.Get("X-GitHub-Event"), fmt.Sprint(d.object(t)["action"])
+		name := strings.ReplaceAll(event+"-"+action, "_", "-")
+		webhook, there := api.Webhooks[name]
+		if !there {
+			t.Fatalf("GitHub describes no event %s", name)
+		}
+		var doc any
+		reply{body: d.body, tb: t}.decode(&doc)
+		for _, wrong := range api.misfit(webhook.Post.RequestBody.Content["application/json"].Schema, doc, "") {
+			if !strings.HasSuffix(wrong, ".requester is null") { // as it is in the examples
+				t.Errorf("%s: %s", name, wrong)
+			}
+		}
 	}
 }

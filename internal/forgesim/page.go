@@ -14,24 +14,35 @@ import (
 //go:embed page/*.html page/style.css
 var pageFiles embed.FS
 
+var pageTemplates = template.Must(template.New("").Funcs(template.FuncMap{
+	"clock": func(t time.Time) string { return t.Format("15:04:05") },
+	"short": func(sha string) string { return sha[:min(7, len(sha))] },
+	"title": title,
+}).ParseFS(pageFiles, "page/*.html"))
+
+// showPage sends a page. Its form may lead to the simulator and, by way of a
+// redirect, to one place more.
+func showPage(w http.ResponseWriter, to step) {
+	forms := "'self'"
+	if u, err := url.Parse(to.leadsTo); err == nil && u.Host != "" && !strings.ContainsAny(u.Host, " ;,") {
+		forms += " " + u.Scheme + "://" + u.Host
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action "+forms+"; base-uri 'none'; frame-ancestors 'none'")
+	if to.status != 0 {
+		w.WriteHeader(to.status)
+	}
+	_ = pageTemplates.ExecuteTemplate(w, to.page, to.view) // the reader has gone
+}
+
 // pageRoutes serve the control page, for people: what there is, and buttons
 // that let workflows fail and pass.
 func (s *Sim) pageRoutes() http.Handler {
-	pages := template.Must(template.New("").Funcs(template.FuncMap{
-		"clock": func(t time.Time) string { return t.Format("15:04:05") },
-		"short": func(sha string) string { return sha[:min(7, len(sha))] },
-		"title": title,
-	}).ParseFS(pageFiles, "page/*.html"))
-	show := func(w http.ResponseWriter, name string, data any) {
-		h := w.Header()
-		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		_ = pages.ExecuteTemplate(w, name, data) // the reader has gone
-	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		show(w, "control.html", s.controlPage(r.URL.Query().Get("problem")))
+		showPage(w, step{page: "control.html", view: s.controlPage(r.URL.Query().Get("problem"))})
 	})
 	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, pageFiles, "page/style.css")
@@ -42,7 +53,7 @@ func (s *Sim) pageRoutes() http.Handler {
 			http.NotFound(w, r)
 			return
 		}
-		show(w, "run.html", page)
+		showPage(w, step{page: "run.html", view: page})
 	})
 	for path, act := range s.pageActions() {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
@@ -99,6 +110,8 @@ type controlView struct {
 	Deliveries   []Delivery // newest first
 	Faults       []Fault
 	Complaints   []Complaint
+	App          *App // nil when there is none
+	Installed    []Installation
 	Kinds        []kind
 	API          []controlRoute
 	URL          string
@@ -122,6 +135,7 @@ const shownDeliveries = 25
 func (s *Sim) controlPage(problem string) controlView {
 	v := controlView{
 		Problem: problem, Hooks: s.Hooks(), Deliveries: s.Deliveries(), Faults: s.Faults(), Complaints: s.Complaints(),
+		App: s.RegisteredApp(), Installed: s.Installations(),
 		Kinds: kinds(), API: s.controlAPI(),
 	}
 	slices.Reverse(v.Deliveries)

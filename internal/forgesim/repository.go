@@ -22,6 +22,7 @@ type Repository struct {
 	Removed       bool                `json:"removed"` // deleted, or out of the token's sight: 404 either way
 	Heads         map[string]Commit   `json:"heads"`   // by branch
 	Workflows     map[string]Workflow `json:"workflows"`
+	Members       map[string]string   `json:"members,omitempty"` // login to permission
 	CreatedAt     time.Time           `json:"created_at"`
 }
 
@@ -190,5 +191,6 @@ func (r *Repository) clone() Repository {
 	c.FormerNames = slices.Clone(r.FormerNames)
 	c.Heads = maps.Clone(r.Heads)
 	c.Workflows = maps.Clone(r.Workflows)
+	c.Members = maps.Clone(r.Members)
 	return c
 }

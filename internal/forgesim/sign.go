@@ -47,3 +47,5 @@ func standardSignature(token, id string, at time.Time, body []byte) string {
 	_, _ = mac.Write(body)
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
+
+func base64url(raw []byte) string { return base64.RawURLEncoding.EncodeToString(raw) }

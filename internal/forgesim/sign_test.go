@@ -134,5 +134,3 @@ func TestGitLabDeliveriesAreSigned(t *testing.T) {
 		t.Errorf("the event's UUID is shared by all hooks, the others are not: %v and %v", a, z)
 	}
 }
-
-func base64url(raw []byte) string { return base64.RawURLEncoding.EncodeToString(raw) }

@@ -32,8 +32,12 @@ type Config struct {
 	// CreateOnSight creates a repository when the API is asked for an unknown
 	// one with a valid name. The owner ghost never has a repository.
 	CreateOnSight bool
-	// GitHubToken and GitLabToken are the one token that each API accepts.
+	// GitHubToken and GitLabToken are the tokens that each API takes at once.
+	// They may do everything; people get tokens of their own by logging in.
 	GitHubToken, GitLabToken string
+	// GitHubOAuth and GitLabOAuth are the OAuth apps that people can log in
+	// through; nil means that there is none.
+	GitHubOAuth, GitLabOAuth *OAuthClient
 	// PublicURL is the base of all links, without a slash at its end; empty
 	// takes it from the first request.
 	PublicURL string
@@ -73,7 +77,7 @@ type Sim struct {
 	mu         sync.Mutex
 	state      state
 	publicURL  string
-	app        *App
+	oauth      map[string]*OAuthClient // by provider
 	faults     []*Fault
 	requests   []Request
 	complaints []Complaint
@@ -103,6 +107,7 @@ func Open(cfg Config) (*Sim, error) {
 		publicURL: strings.TrimRight(cfg.PublicURL, "/"),
 		budgets:   map[string]budget{},
 		hookTests: map[int64][]time.Time{},
+		oauth:     map[string]*OAuthClient{GitHub: cfg.GitHubOAuth, GitLab: cfg.GitLabOAuth},
 	}
 	s.client, s.lax = deliveryClients(cfg.Client)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -142,6 +147,7 @@ func (s *Sim) Handler() http.Handler {
 	mux.HandleFunc("/blobs/logs/{job}", s.logBlob)
 	mux.HandleFunc("/github/", s.githubRunPage)
 	mux.HandleFunc("/gitlab/", s.gitlabRunPage)
+	s.webRoutes(mux)
 	protect := http.NewCrossOriginProtection()
 	mux.Handle("/control/", protect.Handler(s.controlRoutes()))
 	mux.Handle("/", protect.Handler(s.pageRoutes()))

@@ -29,6 +29,13 @@ type state struct {
 	Hooks        []*Hook       `json:"hooks"`
 	Runs         []*Run        `json:"runs"`
 	Deliveries   []*Delivery   `json:"deliveries"` // oldest first
+
+	App           *App             `json:"app,omitempty"`
+	Installations []*Installation  `json:"installations,omitempty"`
+	Credentials   []*credential    `json:"credentials,omitempty"` // oldest first
+	Codes         []*code          `json:"codes,omitempty"`
+	Issued        []string         `json:"issued,omitempty"`      // every secret ever
+	AccountIDs    map[string]int64 `json:"account_ids,omitempty"` // of renamed GitHub accounts
 }
 
 // base is added to the serial number to make an id of some kind. The bases
@@ -48,6 +55,9 @@ const (
 	deliveryIDs   base = 23_081_590_781_665_280
 	requestIDs    base = 4_000_000
 	pullIDs       base = 2_900_000_000
+
+	appIDs          base = 1_400_000
+	installationIDs base = 92_000_000
 )
 
 // newID returns an id that was never given out before, not even before a
