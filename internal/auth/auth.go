@@ -1,28 +1,73 @@
-// Package auth says who calls the API. A caller shows a JWT that DevFlowFix
-// signed: HS256 and nothing else, short-lived, under a key that is derived
-// from the installation's encryption key.
+// Package auth says who calls, and in whose name the forges are called.
+//
+// A caller is known by one of four things: the session cookie of a browser
+// that has logged in at a forge; a short-lived JWT that DevFlowFix signed; a
+// personal API token; a JWT of the operator's own OIDC issuer. The forges are
+// called with what the user authorised there, kept fresh; see Access.
+//
+// Where any of it is stored is handed in.
 package auth
 
 import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
-	"fmt"
-	"time"
-
-	"github.com/golang-jwt/jwt/v5"
-	"github.com/google/uuid"
+	"slices"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/secret"
 )
 
+// Scope is what a credential may be used for.
+type Scope string
+
+// The scopes. Each holds those before it.
+const (
+	Read  Scope = "read"  // look
+	Write Scope = "write" // change what is one's own
+	Admin Scope = "admin" // the operator's side, for admins
+)
+
+var scopeOrder = []Scope{Read, Write, Admin}
+
+// Covers reports whether a credential with these scopes may be used for want.
+func Covers(scopes []Scope, want Scope) bool {
+	return slices.ContainsFunc(scopes, func(s Scope) bool {
+		return slices.Index(scopeOrder, s) >= slices.Index(scopeOrder, want)
+	})
+}
+
 // Identity is who calls.
 type Identity struct {
 	UserID string
 	Name   string
-	Admin  bool
+	Admin  bool // an operator
+	// Scopes bound what this credential may do.
+	Scopes []Scope
+	Via    string // session, jwt, token or oidc
+}
+
+// How a caller proved who they are.
+const (
+	ViaSession = "session"
+	ViaJWT     = "jwt"
+	ViaToken   = "token"
+	ViaOIDC    = "oidc"
+)
+
+// Everything are the scopes of who has logged in in person.
+func Everything() []Scope { return []Scope{Admin} }
+
+// Require refuses a caller whose credential does not cover the scope, or who
+// is no operator although the scope is Admin.
+func (i Identity) Require(want Scope) error {
+	if want == Admin && !i.Admin {
+		return fault.New(fault.Forbidden, "Only operators may do this.")
+	}
+	if !Covers(i.Scopes, want) {
+		return fault.New(fault.Forbidden, "The API token lacks the scope "+string(want)+". Make one that has it.")
+	}
+	return nil
 }
 
 type identityKey struct{}
@@ -36,62 +81,6 @@ func With(ctx context.Context, id Identity) context.Context {
 func From(ctx context.Context) (Identity, bool) {
 	id, ok := ctx.Value(identityKey{}).(Identity)
 	return id, ok
-}
-
-// issuer is both who makes our tokens and whom they are for.
-const issuer = "devflowfix"
-
-// Tokens makes and checks API tokens.
-type Tokens struct {
-	keys [][]byte // the first signs, all verify
-	now  func() time.Time
-}
-
-// NewTokens returns tokens under the keyring's keys.
-func NewTokens(ring *secret.Keyring, now func() time.Time) *Tokens {
-	return &Tokens{keys: ring.Derive("devflowfix jwt v1"), now: now}
-}
-
-type claims struct {
-	jwt.RegisteredClaims
-	Name  string `json:"name"`
-	Admin bool   `json:"admin,omitempty"`
-}
-
-// Issue returns a token that is good for ttl.
-func (t *Tokens) Issue(id Identity, ttl time.Duration) (string, error) {
-	now := t.now()
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: issuer, Audience: jwt.ClaimStrings{issuer}, Subject: id.UserID, ID: uuid.NewString(),
-			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(ttl)),
-		},
-		Name: id.Name, Admin: id.Admin,
-	}).SignedString(t.keys[0])
-	if err != nil {
-		return "", fmt.Errorf("sign token: %w", err)
-	}
-	return signed, nil
-}
-
-// Verify returns whose token it is. Every refusal is Unauthenticated, with a
-// sentence that says what to do.
-func (t *Tokens) Verify(token string) (Identity, error) {
-	var c claims
-	keys := jwt.VerificationKeySet{}
-	for _, k := range t.keys {
-		keys.Keys = append(keys.Keys, k)
-	}
-	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return keys, nil },
-		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithIssuer(issuer), jwt.WithAudience(issuer),
-		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithTimeFunc(t.now))
-	switch {
-	case errors.Is(err, jwt.ErrTokenExpired):
-		return Identity{}, fault.Wrap(fault.Unauthenticated, err, "The token has expired. Make a new one with `devflowfix token --user NAME`.")
-	case err != nil || c.Subject == "":
-		return Identity{}, fault.Wrap(fault.Unauthenticated, err, "The token is not valid. Send `Authorization: Bearer` with a token from `devflowfix token --user NAME`.")
-	}
-	return Identity{UserID: c.Subject, Name: c.Name, Admin: c.Admin}, nil
 }
 
 // SamePassword compares in constant time, whatever the lengths. An empty

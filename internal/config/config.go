@@ -32,6 +32,16 @@ type Config struct {
 	Keyring *secret.Keyring
 	GitHub  GitHub
 	GitLab  GitLab
+	OIDC    OIDC
+	// Admins are operators by their accounts: github:LOGIN, gitlab:LOGIN or
+	// oidc:NAME, in lower case.
+	Admins []string
+	// AllowPrivate lets forges and other outside addresses be in private
+	// networks.
+	AllowPrivate bool
+	// ProxyHops is how many reverse proxies stand before web, each of which
+	// adds an address to X-Forwarded-For.
+	ProxyHops int
 	// OpsPassword opens /ops; closed when empty.
 	OpsPassword secret.Text
 	LogLevel    string
@@ -45,9 +55,14 @@ type Config struct {
 
 // GitHub is how GitHub is reached.
 type GitHub struct {
-	APIURL        string
-	Token         secret.Text
+	APIURL string // with a slash at its end
+	WebURL string // without one
+	Token  secret.Text
+	// The OAuth app by which users log in and authorise us.
+	OAuth OAuth
+	// The GitHub App, when it was not made by `devflowfix app create`.
 	AppID         int64
+	AppClient     OAuth
 	WebhookSecret secret.Text
 	PrivateKey    secret.Text
 }
@@ -56,6 +71,22 @@ type GitHub struct {
 type GitLab struct {
 	URL   string
 	Token secret.Text
+	OAuth OAuth
+}
+
+// OAuth is an OAuth application at a forge.
+type OAuth struct {
+	ClientID     string
+	ClientSecret secret.Text
+}
+
+// IsZero reports whether there is none.
+func (o OAuth) IsZero() bool { return o.ClientID == "" && o.ClientSecret.IsZero() }
+
+// OIDC is the operator's own issuer of JWTs.
+type OIDC struct {
+	Issuer   string
+	Audience string
 }
 
 // setting is one name that the file (in lower case) and the environment know.
@@ -104,11 +135,23 @@ func Load(path string, environ []string) (Config, error) {
 			problems = append(problems, s.name+" is missing: "+s.missing)
 		}
 	}
+	if c.GitHub.WebURL == "" {
+		c.GitHub.WebURL = webURL(c.GitHub.APIURL)
+	}
 	problems = append(problems, c.together()...)
 	if len(problems) > 0 {
 		return Config{}, &Problems{problems}
 	}
 	return c, nil
+}
+
+// webURL is where the pages of the GitHub with that API are. A GitHub
+// Enterprise Server has its API below its pages.
+func webURL(apiURL string) string {
+	if apiURL == "https://api.github.com/" {
+		return "https://github.com"
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(apiURL, "/"), "/api/v3")
 }
 
 // fileValues reads the file. Its names are those of the environment in lower
@@ -141,17 +184,31 @@ func fileValues(path string) (map[string]string, []string) {
 // together checks what one setting alone cannot tell.
 func (c *Config) together() []string {
 	var problems []string
-	app := 0
-	for _, set := range []bool{c.GitHub.AppID != 0, !c.GitHub.WebhookSecret.IsZero(), !c.GitHub.PrivateKey.IsZero()} {
-		if set {
-			app++
+	whole := func(cure string, set ...bool) bool {
+		n := 0
+		for _, is := range set {
+			if is {
+				n++
+			}
 		}
+		if n != 0 && n != len(set) {
+			problems = append(problems, cure)
+		}
+		return n > 0
 	}
-	if app != 0 && app != 3 {
-		problems = append(problems, "the GitHub App needs GITHUB_APP_INTEGRATION_ID, GITHUB_APP_WEBHOOK_SECRET and GITHUB_APP_PRIVATE_KEY together; find them on the App's settings page")
-	}
-	if c.GitHub.Token.IsZero() && c.GitLab.Token.IsZero() && app == 0 {
-		problems = append(problems, "no forge has credentials: set GITHUB_TOKEN (scopes repo and admin:repo_hook), GITLAB_TOKEN (scope api), or the GitHub App's settings; `devflowfix up` brings a simulator instead")
+	app := whole("the GitHub App needs GITHUB_APP_INTEGRATION_ID, GITHUB_APP_WEBHOOK_SECRET and GITHUB_APP_PRIVATE_KEY together; find them on the App's settings page",
+		c.GitHub.AppID != 0, !c.GitHub.WebhookSecret.IsZero(), !c.GitHub.PrivateKey.IsZero())
+	appLogin := c.oauth(whole, "GITHUB_APP", c.GitHub.AppClient)
+	github := c.oauth(whole, "GITHUB_OAUTH", c.GitHub.OAuth)
+	gitlab := c.oauth(whole, "GITLAB_OAUTH", c.GitLab.OAuth)
+	whole("OIDC needs OIDC_ISSUER and OIDC_AUDIENCE together", c.OIDC.Issuer != "", c.OIDC.Audience != "")
+	if c.GitHub.Token.IsZero() && c.GitLab.Token.IsZero() && !app && !appLogin && !github && !gitlab {
+		problems = append(problems, "no forge has credentials: set GITHUB_OAUTH_CLIENT_ID and GITHUB_OAUTH_CLIENT_SECRET (or the same of GITLAB) to let users log in, GITHUB_TOKEN (scopes repo and admin:repo_hook) or GITLAB_TOKEN (scope api) to use your own access, or the GitHub App's settings; `devflowfix up` brings a simulator instead")
 	}
 	return problems
+}
+
+func (c *Config) oauth(whole func(string, ...bool) bool, prefix string, o OAuth) bool {
+	return whole(fmt.Sprintf("%[1]s_CLIENT_ID and %[1]s_CLIENT_SECRET go together; you find both where the application is registered at the forge", prefix),
+		o.ClientID != "", !o.ClientSecret.IsZero())
 }

@@ -22,17 +22,29 @@ var settings = []setting{
 	{name: "OAUTH_TOKEN_ENCRYPTION_KEY", missing: "make one with `openssl rand -base64 32` and keep it safe; several keys are separated by commas, the first encrypts", read: readKeyring},
 	{name: "GITHUB_TOKEN", read: text(func(c *Config, v string) { c.GitHub.Token = secret.NewText(v) })},
 	{name: "GITHUB_API_URL", preset: "https://api.github.com/", read: urlWith(func(c *Config, v string) { c.GitHub.APIURL = strings.TrimSuffix(v, "/") + "/" }, "https", "http")},
+	{name: "GITHUB_WEB_URL", read: urlWith(func(c *Config, v string) { c.GitHub.WebURL = strings.TrimSuffix(v, "/") }, "https", "http")},
+	{name: "GITHUB_OAUTH_CLIENT_ID", read: text(func(c *Config, v string) { c.GitHub.OAuth.ClientID = v })},
+	{name: "GITHUB_OAUTH_CLIENT_SECRET", read: text(func(c *Config, v string) { c.GitHub.OAuth.ClientSecret = secret.NewText(v) })},
 	{name: "GITHUB_APP_INTEGRATION_ID", read: whole(1, 1<<62, func(c *Config, n int64) { c.GitHub.AppID = n })},
 	{name: "GITHUB_APP_WEBHOOK_SECRET", read: text(func(c *Config, v string) { c.GitHub.WebhookSecret = secret.NewText(v) })},
 	{name: "GITHUB_APP_PRIVATE_KEY", read: readPrivateKey},
+	{name: "GITHUB_APP_CLIENT_ID", read: text(func(c *Config, v string) { c.GitHub.AppClient.ClientID = v })},
+	{name: "GITHUB_APP_CLIENT_SECRET", read: text(func(c *Config, v string) { c.GitHub.AppClient.ClientSecret = secret.NewText(v) })},
 	{name: "GITLAB_TOKEN", read: text(func(c *Config, v string) { c.GitLab.Token = secret.NewText(v) })},
 	{name: "GITLAB_URL", preset: "https://gitlab.com", read: urlWith(func(c *Config, v string) { c.GitLab.URL = strings.TrimSuffix(v, "/") }, "https", "http")},
+	{name: "GITLAB_OAUTH_CLIENT_ID", read: text(func(c *Config, v string) { c.GitLab.OAuth.ClientID = v })},
+	{name: "GITLAB_OAUTH_CLIENT_SECRET", read: text(func(c *Config, v string) { c.GitLab.OAuth.ClientSecret = secret.NewText(v) })},
+	{name: "OIDC_ISSUER", read: urlWith(func(c *Config, v string) { c.OIDC.Issuer = v }, "https", "http")},
+	{name: "OIDC_AUDIENCE", read: text(func(c *Config, v string) { c.OIDC.Audience = v })},
+	{name: "ADMINS", read: readAdmins},
+	{name: "ALLOW_PRIVATE_NETWORKS", preset: "false", read: oneOf(func(c *Config, v string) { c.AllowPrivate = v == "true" }, "true", "false")},
+	{name: "TRUSTED_PROXY_HOPS", preset: "0", read: whole(0, 10, func(c *Config, n int64) { c.ProxyHops = int(n) })},
 	{name: "OPS_PASSWORD", read: readOpsPassword},
 	{name: "PORT", preset: "8080", read: whole(1, 65535, func(c *Config, n int64) { c.Addr = ":" + strconv.FormatInt(n, 10) })},
 	{name: "ADDR", read: readAddr},
 	{name: "LOG_LEVEL", preset: "info", read: oneOf(func(c *Config, v string) { c.LogLevel = v }, "debug", "info", "warn", "error")},
 	{name: "LOG_FORMAT", preset: "json", read: oneOf(func(c *Config, v string) { c.LogFormat = v }, "json", "console")},
-	{name: "DATABASE_MAX_CONNECTIONS", preset: "20", read: whole(2, 1000, func(c *Config, n int64) { c.DatabaseConnections = int(n) })},
+	{name: "DATABASE_MAX_CONNECTIONS", preset: "20", read: whole(4, 1000, func(c *Config, n int64) { c.DatabaseConnections = int(n) })},
 	{name: "WORKER_FETCHERS", preset: "2", read: whole(1, 32, func(c *Config, n int64) { c.Fetchers = int(n) })},
 	{name: "WORKER_CONCURRENCY", preset: "10", read: whole(1, 1000, func(c *Config, n int64) { c.Concurrency = int(n) })},
 	{name: "DELIVERY_RETENTION_DAYS", preset: "14", read: whole(8, 3650, func(c *Config, n int64) { c.RetentionDays = int(n) })},
@@ -120,6 +132,17 @@ func readPrivateKey(c *Config, v string) string {
 		return "it is the text of the App's .pem file"
 	}
 	c.GitHub.PrivateKey = secret.NewText(v)
+	return ""
+}
+
+func readAdmins(c *Config, v string) string {
+	for _, name := range strings.Split(strings.ToLower(v), ",") {
+		provider, login, _ := strings.Cut(strings.TrimSpace(name), ":")
+		if !slices.Contains([]string{"github", "gitlab", "oidc"}, provider) || login == "" {
+			return "it is a list of github:LOGIN, gitlab:LOGIN and oidc:NAME, separated by commas"
+		}
+		c.Admins = append(c.Admins, provider+":"+login)
+	}
 	return ""
 }
 

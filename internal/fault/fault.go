@@ -34,6 +34,8 @@ const (
 	TooLarge Kind = "too_large"
 	// MediaType: a content type that is not accepted.
 	MediaType Kind = "media_type"
+	// Limited: the caller asks too often; After says how long to wait.
+	Limited Kind = "limited"
 	// Unavailable: a store of ours does not answer.
 	Unavailable Kind = "unavailable"
 	// Transient: a forge failed in a way that passes (5xx, time-out, reset).
@@ -46,6 +48,12 @@ const (
 	Permanent Kind = "permanent"
 	// Internal: a fault of DevFlowFix. Errors of no known kind count as this.
 	Internal Kind = "internal"
+)
+
+// Codes that are looked at, not only shown.
+const (
+	// TokenRejected: a forge answers 401 to a token.
+	TokenRejected = "token_rejected"
 )
 
 // Verdict is what a queue does with a task that failed.
@@ -76,6 +84,7 @@ var consequences = map[Kind]consequence{
 	Conflict:        {http.StatusConflict, Archive},
 	TooLarge:        {http.StatusRequestEntityTooLarge, Archive},
 	MediaType:       {http.StatusUnsupportedMediaType, Archive},
+	Limited:         {http.StatusTooManyRequests, Retry},
 	Unavailable:     {http.StatusServiceUnavailable, Retry},
 	Transient:       {http.StatusBadGateway, Retry},
 	Throttled:       {http.StatusServiceUnavailable, Retry},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/devflowfix/devflowfix/internal/egress"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/forge/github"
@@ -37,9 +38,9 @@ func opener(t *testing.T, p forge.Provider, base string) forge.Opener {
 	var o forge.Opener
 	var err error
 	if p == forge.GitHub {
-		o, err = github.New(github.Config{APIURL: base + forgesim.GitHubAPIPath + "/"})
+		o, err = github.New(github.Config{APIURL: base + forgesim.GitHubAPIPath + "/", Network: egress.Policy{Private: true}})
 	} else {
-		o, err = gitlab.New(base + "/gitlab")
+		o, err = gitlab.New(base+"/gitlab", egress.Policy{Private: true})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +77,7 @@ func setStage(t *testing.T, p forge.Provider) *stage {
 	if p == forge.GitLab {
 		s.base = fmt.Sprintf("/projects/%d", made.ID)
 	}
-	if s.Forge, err = opener(t, p, api.URL).Open(forge.Access{Token: secret.NewText(token)}); err != nil {
+	if s.Forge, err = opener(t, p, api.URL).Open(t.Context(), forge.Access{Token: secret.NewText(token)}); err != nil {
 		t.Fatal(err)
 	}
 	if s.repo, err = s.Repository(t.Context(), name); err != nil {
@@ -126,8 +127,8 @@ func TestRepositoryAndLogin(t *testing.T) {
 		if _, err := s.Repository(t.Context(), "acme/nothing"); !fault.Is(err, fault.NotFound) {
 			t.Errorf("unknown repository: %v", err)
 		}
-		if name, err := s.Login(t.Context()); err != nil || name == "" {
-			t.Errorf("Login = %q, %v", name, err)
+		if self, err := s.Self(t.Context()); err != nil || self.Login == "" || self.ID == 0 {
+			t.Errorf("Self = %+v, %v", self, err)
 		}
 	})
 }
@@ -234,7 +235,7 @@ func TestGitLabBefore19DoesNotSign(t *testing.T) {
 	if _, err := sim.AddRepository("gitlab", "acme/shop"); err != nil {
 		t.Fatal(err)
 	}
-	f, err := opener(t, forge.GitLab, api.URL).Open(forge.Access{Token: secret.NewText(token)})
+	f, err := opener(t, forge.GitLab, api.URL).Open(t.Context(), forge.Access{Token: secret.NewText(token)})
 	if err != nil {
 		t.Fatal(err)
 	}

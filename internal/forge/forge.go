@@ -190,8 +190,9 @@ type Access struct {
 
 // Opener opens a forge with somebody's access.
 type Opener interface {
-	// Open returns the forge as the access may use it. It makes no request.
-	Open(Access) (Forge, error)
+	// Open returns the forge as the access may use it. It asks nothing of the
+	// forge yet.
+	Open(context.Context, Access) (Forge, error)
 }
 
 // Forge is the sum of the facets. Callers name the facet that they need.
@@ -209,8 +210,8 @@ type Forge interface {
 
 // Identity tells whose access it is.
 type Identity interface {
-	// Login names the account that the access belongs to.
-	Login(ctx context.Context) (string, error)
+	// Self is the account that the access belongs to.
+	Self(ctx context.Context) (Person, error)
 }
 
 // Repositories resolves names.

@@ -51,8 +51,13 @@ func (c *Client) Enqueue(ctx context.Context, t Task) (Outcome, error) {
 func (c *Client) revive(t Task) (Outcome, error) {
 	name := classes[t.Type].queue
 	info, err := c.inspector.GetTaskInfo(name, t.ID)
-	if err != nil || info.State != asynq.TaskStateArchived {
-		return Duplicate, nil // waits, runs, or ended this moment
+	switch {
+	case errors.Is(err, asynq.ErrTaskNotFound):
+		return Duplicate, nil // it ended this moment
+	case err != nil:
+		return "", unavailable("look at "+t.Type, err) // it may be archived
+	case info.State != asynq.TaskStateArchived:
+		return Duplicate, nil // it waits or runs
 	}
 	if err := c.inspector.RunTask(name, t.ID); err != nil {
 		return "", unavailable("run archived "+t.Type, err)

@@ -2,10 +2,8 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
@@ -14,12 +12,18 @@ import (
 
 // Stats is how much is in each queue.
 func (c *Client) Stats(context.Context) ([]telemetry.QueueStat, error) {
+	// Not all of ours: asynq knows a queue from its first task on, and its error
+	// for one that it does not know cannot be told from others.
+	known, err := c.inspector.Queues()
+	if err != nil {
+		return nil, unavailable("queues", err)
+	}
 	var stats []telemetry.QueueStat
-	for name := range weights {
-		info, err := c.inspector.GetQueueInfo(name)
-		if errors.Is(err, asynq.ErrQueueNotFound) {
-			continue // nothing was ever enqueued there
+	for _, name := range known {
+		if _, ours := weights[name]; !ours {
+			continue
 		}
+		info, err := c.inspector.GetQueueInfo(name)
 		if err != nil {
 			return nil, unavailable("queue "+name, err)
 		}

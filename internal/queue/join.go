@@ -26,7 +26,10 @@ const (
 // Only the two commands of the receiver are joined: EVALSHA, by which asynq
 // enqueues, and EXISTS.
 func Join(rdb redis.UniversalClient) (stop func()) {
-	j := &joiner{rdb: rdb, requests: make(chan *joined, joinLines*joinBatch), stopped: make(chan struct{})}
+	j := &joiner{
+		rdb: rdb, requests: make(chan *joined, joinLines*joinBatch),
+		stopped: make(chan struct{}), ended: make(chan struct{}),
+	}
 	for range joinLines {
 		j.lines.Go(j.serve)
 	}
@@ -34,13 +37,15 @@ func Join(rdb redis.UniversalClient) (stop func()) {
 	return sync.OnceFunc(func() {
 		close(j.stopped)
 		j.lines.Wait()
+		close(j.ended)
 	})
 }
 
 type joiner struct {
 	rdb      redis.UniversalClient
 	requests chan *joined
-	stopped  chan struct{}
+	stopped  chan struct{} // the lines are to end
+	ended    chan struct{} // they have: what waits now is never sent
 	lines    sync.WaitGroup
 }
 
@@ -79,8 +84,15 @@ func (j *joiner) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		select {
 		case <-request.done:
 			return copyResult(cmd, twin)
+		case <-j.ended:
 		case <-ctx.Done():
 			return ctx.Err() // the outcome is unknown
+		}
+		select {
+		case <-request.done:
+			return copyResult(cmd, twin)
+		default:
+			return next(ctx, cmd) // came too late for the last pipeline
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
 // Outbox is where tasks wait in PostgreSQL until Redis has them.
@@ -34,7 +36,7 @@ func (r *Relay) Send(ctx context.Context, tasks []Task) {
 	if len(tasks) == 0 {
 		return
 	}
-	if err := r.move(ctx, tasks); err != nil {
+	if _, err := r.move(ctx, tasks); err != nil {
 		r.log.Warn().Err(err).Int("tasks", len(tasks)).Msg("tasks stay in the outbox for now")
 	}
 }
@@ -49,27 +51,31 @@ func (r *Relay) Sweep(ctx context.Context, now time.Time) error {
 		if err != nil || len(tasks) == 0 {
 			return err
 		}
-		if err := r.move(ctx, tasks); err != nil {
+		moved, err := r.move(ctx, tasks)
+		if err != nil || moved == 0 || len(tasks) < sweepBatch {
 			return err
-		}
-		if len(tasks) < sweepBatch {
-			return nil
 		}
 	}
 }
 
-// move enqueues in order until Redis refuses, and forgets what it took.
-func (r *Relay) move(ctx context.Context, tasks []Task) error {
+// move enqueues in order until Redis refuses, and forgets what it took. A task
+// of a type that only another release knows stays for that one, and holds up
+// nobody.
+func (r *Relay) move(ctx context.Context, tasks []Task) (int, error) {
 	sent := make([]string, 0, len(tasks))
 	var failed error
 	for _, t := range tasks {
+		if _, known := classes[t.Type]; !known {
+			r.log.Warn().Str(telemetry.Task, t.Type).Str(telemetry.TaskID, t.ID).Msg("task of another release stays in the outbox")
+			continue
+		}
 		if _, failed = r.client.Enqueue(ctx, t); failed != nil {
 			break
 		}
 		sent = append(sent, t.ID)
 	}
 	if err := r.outbox.Sent(ctx, sent); err != nil {
-		return err
+		return 0, err
 	}
-	return failed
+	return len(sent), failed
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -75,6 +77,8 @@ func delay(n int, err error) time.Duration {
 	_, wait := fault.Decide(err)
 	if wait == 0 {
 		wait = min(firstDelay<<min(n, 20), lastDelay)
+	} else {
+		wait += time.Second // asynq cuts the time to whole seconds; never come too early
 	}
 	return wait + rand.N(wait/4+1)
 }
@@ -85,11 +89,22 @@ func Settle(err error) error {
 	if err == nil {
 		return nil
 	}
+	if !utf8.ValidString(err.Error()) {
+		err = readable{err}
+	}
 	if verdict, _ := fault.Decide(err); verdict != fault.Retry {
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
 	return err
 }
+
+// readable is an error whose text is UTF-8. asynq cannot store another, and the
+// task would stay active: an answer that a forge's proxy gave may be quoted.
+type readable struct{ error }
+
+func (r readable) Error() string { return strings.ToValidUTF8(r.error.Error(), "\uFFFD") }
+
+func (r readable) Unwrap() error { return r.error }
 
 // LastTry reports whether the running task is not tried again if it fails.
 func LastTry(ctx context.Context) bool {

@@ -52,8 +52,11 @@ var classes = map[string]class{
 	TypeDeliver:        {queue: Deliveries, retries: 25, timeout: time.Minute},
 	TypeHookEnsure:     {queue: HookQueue, retries: 60, timeout: 2 * time.Minute},
 	TypeHookRemove:     {queue: HookQueue, retries: 60, timeout: 2 * time.Minute},
+	TypeGrantRefresh:   {queue: HookQueue, retries: 20, timeout: time.Minute},
+	TypeGrantForget:    {queue: HookQueue, retries: 200, timeout: time.Minute},
 	TypeEvidence:       {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
 	TypeSweepOutbox:    {queue: Sweep, retries: 3, timeout: time.Minute, keep: time.Minute},
+	TypeSweepGrants:    {queue: Sweep, retries: 3, timeout: time.Minute, keep: 5 * time.Minute},
 	TypeSweepOrphans:   {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},
 	TypeSweepRetention: {queue: Sweep, retries: 3, timeout: 10 * time.Minute, keep: 2 * time.Hour},
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
 // The types of work that is not a delivery.
@@ -19,6 +20,9 @@ const (
 	TypeSweepOutbox    = "sweep:outbox"
 	TypeSweepOrphans   = "sweep:orphans"
 	TypeSweepRetention = "sweep:retention"
+	TypeSweepGrants    = "sweep:grants"
+	TypeGrantRefresh   = "grant:refresh"
+	TypeGrantForget    = "grant:forget"
 )
 
 // HookEnsure asks for a connection's hook to be as the user wants it.
@@ -62,6 +66,39 @@ func NewEvidence(connectionID string, runID, attempt int64) Task {
 
 // DecodeEvidence reads the task.
 func DecodeEvidence(t *asynq.Task) (Evidence, error) { return decode[Evidence](t) }
+
+// GrantRefresh asks for a user's authorisation to be renewed ahead of time.
+type GrantRefresh struct {
+	UserID   string         `json:"user_id"`
+	Provider forge.Provider `json:"provider"`
+	Client   forge.Client   `json:"client"`
+}
+
+// NewGrantRefresh makes the task, of which a grant has one at a time.
+func NewGrantRefresh(k forge.GrantKey) Task {
+	return newTask(TypeGrantRefresh, fmt.Sprintf("%s:%s:%s", k.UserID, k.Provider, k.Client), GrantRefresh{k.UserID, k.Provider, k.Client})
+}
+
+// DecodeGrantRefresh reads the task.
+func DecodeGrantRefresh(t *asynq.Task) (GrantRefresh, error) { return decode[GrantRefresh](t) }
+
+// GrantForget asks for what a user authorised at a forge to be forgotten, once
+// their hooks there are gone.
+type GrantForget struct {
+	UserID   string         `json:"user_id"`
+	Provider forge.Provider `json:"provider"`
+}
+
+// NewGrantForget makes the task, for a time not before the one given. Each has
+// an id of its own: the user may log in and leave again.
+func NewGrantForget(userID string, p forge.Provider, notBefore time.Time) Task {
+	t := newTask(TypeGrantForget, userID+":"+uuid.NewString(), GrantForget{userID, p})
+	t.NotBefore = notBefore
+	return t
+}
+
+// DecodeGrantForget reads the task.
+func DecodeGrantForget(t *asynq.Task) (GrantForget, error) { return decode[GrantForget](t) }
 
 // NewPeriodic makes the task of a sweep for the period that begins at start.
 // It exists once, whoever enqueues it how often.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
@@ -35,8 +36,9 @@ type HookError struct {
 // Connection is one user's link to one repository.
 type Connection struct {
 	ID             string         `db:"id"`
-	UserID         string         `db:"user_id"`
-	UserName       string         `db:"user_name"`
+	UserID         string         `db:"user_id"`         // who made it; empty when an installation did
+	InstallationID *int64         `db:"installation_id"` // the GitHub App brings its deliveries; it has no hook
+	OwnerName      string         `db:"owner_name"`      // of the user, or the account of the installation
 	Provider       forge.Provider `db:"provider"`
 	RepositoryID   *int64         `db:"repository_id"`
 	FullName       string         `db:"repository_full_name"`
@@ -56,10 +58,25 @@ type Connection struct {
 	UpdatedAt      time.Time      `db:"updated_at"`
 }
 
+// connectionColumns are of repository_connections, aliased c.
 const connectionColumns = `
-	id, user_id, (SELECT name FROM users WHERE users.id = user_id) AS user_name, provider, repository_id, repository_full_name, is_enabled, auto_pr_enabled, setup_webhook,
-	webhook_id, webhook_url, webhook_secret, webhook_signs, webhook_events, webhook_status, webhook_error,
-	webhook_created_at, webhook_last_delivery_at, created_at, updated_at`
+	c.id, COALESCE(c.user_id, '') AS user_id, c.installation_id,
+	COALESCE((SELECT name FROM users WHERE users.id = c.user_id),
+		(SELECT account FROM installations WHERE installations.id = c.installation_id)) AS owner_name,
+	c.provider, c.repository_id, c.repository_full_name, c.is_enabled, c.auto_pr_enabled, c.setup_webhook,
+	c.webhook_id, c.webhook_url, c.webhook_secret, c.webhook_signs, c.webhook_events, c.webhook_status, c.webhook_error,
+	c.webhook_created_at, c.webhook_last_delivery_at, c.created_at, c.updated_at`
+
+// visible is true for the connections c that user $1 sees: their own, and an
+// installation's where GitHub said within the hour that they may access the
+// repository. Who has connected it with a hook of their own sees that alone.
+const visible = `
+	(c.user_id = $1 OR c.installation_id IS NOT NULL
+		AND EXISTS (SELECT 1 FROM repository_access a
+			WHERE a.user_id = $1 AND a.provider = c.provider AND a.repository_id = c.repository_id
+			AND a.refreshed_at > now() - interval '1 hour')
+		AND NOT EXISTS (SELECT 1 FROM repository_connections o
+			WHERE o.user_id = $1 AND o.provider = c.provider AND o.repository_id = c.repository_id))`
 
 // HookError decodes the reason of a failed hook; nil when there is none.
 func (c Connection) HookError() *HookError {
@@ -103,19 +120,19 @@ func (s *Store) Connect(ctx context.Context, n NewConnection) (Connection, []que
 	if err != nil {
 		return Connection{}, nil, err
 	}
+	id := newID("rpc_")
+	hookURL, err := s.uniqueHookURL(ctx, n, id)
+	if err != nil {
+		return Connection{}, nil, err
+	}
+	status := HookPending
+	if !n.SetupWebhook {
+		status = HookInactive
+	}
 	var c Connection
-	tasks, err := s.InTx(ctx, func(tx *Tx) error {
-		id := newID("rpc_")
-		hookURL, err := tx.uniqueHookURL(ctx, n, id)
-		if err != nil {
-			return err
-		}
-		status := HookPending
-		if !n.SetupWebhook {
-			status = HookInactive
-		}
-		err = tx.tx.GetContext(ctx, &c, `
-			INSERT INTO repository_connections (id, user_id, provider, repository_id, repository_full_name,
+	tasks, err := s.serve(ctx, n.UserID, func(tx *Tx) error {
+		err := tx.tx.GetContext(ctx, &c, `
+			INSERT INTO repository_connections AS c (id, user_id, provider, repository_id, repository_full_name,
 				auto_pr_enabled, setup_webhook, webhook_url, webhook_secret, webhook_events, webhook_status)
 			VALUES ($1, $2, $3, NULLIF($4, 0::bigint), $5, $6, $7, $8, $9, $10, $11)
 			RETURNING `+connectionColumns,
@@ -136,13 +153,15 @@ func (s *Store) Connect(ctx context.Context, n NewConnection) (Connection, []que
 // a hook is. GitLab's deliveries do not name their hook, and any number of
 // hooks may have one URL. GitHub's do, but it refuses a second hook with equal
 // settings, so there the plain URL is for the first connection of a repository.
-func (tx *Tx) uniqueHookURL(ctx context.Context, n NewConnection, id string) (string, error) {
+// Two who connect at the same moment may both get it; the hook of one of them
+// then moves away.
+func (s *Store) uniqueHookURL(ctx context.Context, n NewConnection, id string) (string, error) {
 	own := n.HookURL + "?connection=" + id
 	if n.Repository.Provider == forge.GitLab {
 		return own, nil
 	}
 	var taken bool
-	err := tx.tx.GetContext(ctx, &taken, `
+	err := s.db.GetContext(ctx, &taken, `
 		SELECT EXISTS (SELECT 1 FROM repository_connections
 			WHERE provider = $1 AND (repository_id = $2 OR lower(repository_full_name) = lower($3)) AND webhook_url = $4)`,
 		n.Repository.Provider, n.Repository.ID, n.Repository.FullName, n.HookURL)
@@ -155,43 +174,49 @@ func (tx *Tx) uniqueHookURL(ctx context.Context, n NewConnection, id string) (st
 	return n.HookURL, nil
 }
 
-// ConnectionID finds the id under which a user has connected a repository;
-// NotFound when they have not.
+// ConnectionID finds the id of the connection of a repository that a user
+// sees; NotFound when there is none.
 func (s *Store) ConnectionID(ctx context.Context, userID string, repo forge.Repository) (string, error) {
 	var id string
-	err := s.db.GetContext(ctx, &id, `
-		SELECT id FROM repository_connections
-		WHERE user_id = $1 AND provider = $2 AND (lower(repository_full_name) = lower($3) OR repository_id = NULLIF($4, 0::bigint))
-		ORDER BY id LIMIT 1`,
-		userID, repo.Provider, repo.FullName, repo.ID)
+	err := s.read(ctx, userID, func(tx *sqlx.Tx) error {
+		return tx.GetContext(ctx, &id, `
+			SELECT c.id FROM repository_connections c
+			WHERE `+visible+` AND c.provider = $2
+				AND (lower(c.repository_full_name) = lower($3) OR c.repository_id = NULLIF($4, 0::bigint))
+			ORDER BY c.id LIMIT 1`,
+			userID, repo.Provider, repo.FullName, repo.ID)
+	})
 	if err != nil {
 		return "", fmt.Errorf("connection of %s: %w", repo.FullName, classify(err))
 	}
 	return id, nil
 }
 
-// ConnectionsOf lists a user's connections, newest first, at most limit of
-// them that are older than the id before (empty for the first page), and only
-// those of one repository when a full name is given.
+// ConnectionsOf lists the connections that a user sees, newest first, at most
+// limit of them that are older than the id before (empty for the first page),
+// and only those of one repository when a full name is given.
 func (s *Store) ConnectionsOf(ctx context.Context, userID, fullName, before string, limit int) ([]Connection, error) {
 	list := []Connection{}
-	err := s.db.SelectContext(ctx, &list, `
-		SELECT `+connectionColumns+` FROM repository_connections
-		WHERE user_id = $1 AND ($2 = '' OR lower(repository_full_name) = lower($2)) AND ($3 = '' OR id < $3)
-		ORDER BY id DESC LIMIT $4`,
-		userID, clean(fullName), clean(before), limit)
+	err := s.read(ctx, userID, func(tx *sqlx.Tx) error {
+		return tx.SelectContext(ctx, &list, `
+			SELECT `+connectionColumns+` FROM repository_connections c
+			WHERE `+visible+` AND ($2 = '' OR lower(c.repository_full_name) = lower($2)) AND ($3 = '' OR c.id < $3)
+			ORDER BY c.id DESC LIMIT $4`,
+			userID, clean(fullName), clean(before), limit)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("connections: %w", classify(err))
 	}
 	return list, nil
 }
 
-// ConnectionOf returns one of a user's connections; NotFound when it is not
-// theirs.
+// ConnectionOf returns a connection that a user sees; NotFound for any other.
 func (s *Store) ConnectionOf(ctx context.Context, userID, id string) (Connection, error) {
 	var c Connection
-	err := s.db.GetContext(ctx, &c, `
-		SELECT `+connectionColumns+` FROM repository_connections WHERE id = $1 AND user_id = $2`, clean(id), userID)
+	err := s.read(ctx, userID, func(tx *sqlx.Tx) error {
+		return tx.GetContext(ctx, &c, `
+			SELECT `+connectionColumns+` FROM repository_connections c WHERE c.id = $2 AND `+visible, userID, clean(id))
+	})
 	if err != nil {
 		return Connection{}, connectionFault(id, err)
 	}
@@ -201,7 +226,7 @@ func (s *Store) ConnectionOf(ctx context.Context, userID, id string) (Connection
 // Connection returns a connection, for the system's own work.
 func (s *Store) Connection(ctx context.Context, id string) (Connection, error) {
 	var c Connection
-	err := s.db.GetContext(ctx, &c, `SELECT `+connectionColumns+` FROM repository_connections WHERE id = $1`, id)
+	err := s.db.GetContext(ctx, &c, `SELECT `+connectionColumns+` FROM repository_connections c WHERE c.id = $1`, id)
 	if err != nil {
 		return Connection{}, connectionFault(id, err)
 	}
@@ -216,6 +241,32 @@ func connectionFault(id string, err error) error {
 	return fmt.Errorf("connection %s: %w", id, err)
 }
 
+// lockToChange returns a connection that a user may change, held until the
+// transaction ends: NotFound when they do not see it, Forbidden when they only
+// see it.
+func (tx *Tx) lockToChange(ctx context.Context, userID, id string) (Connection, error) {
+	var c Connection
+	err := tx.tx.GetContext(ctx, &c, `
+		SELECT `+connectionColumns+` FROM repository_connections c WHERE c.id = $2 AND `+visible+` FOR UPDATE OF c`, userID, clean(id))
+	if err != nil {
+		return Connection{}, connectionFault(id, err)
+	}
+	if c.InstallationID == nil {
+		return c, nil
+	}
+	var isAdmin bool
+	err = tx.tx.GetContext(ctx, &isAdmin, `
+		SELECT EXISTS (SELECT 1 FROM repository_access
+			WHERE user_id = $1 AND provider = $2 AND repository_id = $3 AND permission = 'admin')`, userID, c.Provider, c.RepositoryID)
+	if err != nil {
+		return Connection{}, fmt.Errorf("access to %s: %w", id, classify(err))
+	}
+	if !isAdmin {
+		return Connection{}, fault.New(fault.Forbidden, "Only an admin of "+c.FullName+" at GitHub may change this connection.")
+	}
+	return c, nil
+}
+
 // ConnectionPatch changes what is not nil.
 type ConnectionPatch struct {
 	IsEnabled *bool
@@ -223,43 +274,56 @@ type ConnectionPatch struct {
 	Events    []string
 }
 
-// PatchConnection changes a user's connection. Other events make the hook
-// pending, and a task that brings it in line.
+// PatchConnection changes a connection that the user may change. Other events
+// make the hook pending, and a task that brings it in line.
 func (s *Store) PatchConnection(ctx context.Context, userID, id string, p ConnectionPatch) (Connection, []queue.Task, error) {
 	var c Connection
-	tasks, err := s.InTx(ctx, func(tx *Tx) error {
-		err := tx.tx.GetContext(ctx, &c, `
-			UPDATE repository_connections SET
-				is_enabled      = COALESCE($3, is_enabled),
-				auto_pr_enabled = COALESCE($4, auto_pr_enabled),
-				webhook_events  = COALESCE($5, webhook_events),
-				webhook_status  = CASE WHEN setup_webhook AND webhook_events <> COALESCE($5, webhook_events)
+	tasks, err := s.serve(ctx, userID, func(tx *Tx) error {
+		was, err := tx.lockToChange(ctx, userID, id)
+		if err != nil {
+			return err
+		}
+		if was.InstallationID != nil && p.Events != nil {
+			return &fault.Error{Kind: fault.Invalid, Field: "body.webhook_events",
+				Sentence: "The GitHub App brings this repository's events; they are chosen in the App's settings."}
+		}
+		err = tx.tx.GetContext(ctx, &c, `
+			UPDATE repository_connections c SET
+				is_enabled      = COALESCE($2, is_enabled),
+				auto_pr_enabled = COALESCE($3, auto_pr_enabled),
+				webhook_events  = COALESCE($4, webhook_events),
+				webhook_status  = CASE WHEN setup_webhook AND webhook_events <> COALESCE($4, webhook_events)
 				                  THEN 'pending' ELSE webhook_status END,
 				updated_at      = now()
-			WHERE id = $1 AND user_id = $2
+			WHERE id = $1
 			RETURNING `+connectionColumns,
-			clean(id), userID, p.IsEnabled, p.AutoPR, pq.StringArray(p.Events))
+			was.ID, p.IsEnabled, p.AutoPR, pq.StringArray(p.Events))
 		if err != nil {
 			return connectionFault(id, err)
 		}
 		if c.HookStatus != HookPending {
 			return nil
 		}
-		return tx.Enqueue(ctx, queue.NewHookEnsure(id))
+		return tx.Enqueue(ctx, queue.NewHookEnsure(was.ID))
 	})
 	return c, tasks, err
 }
 
-// Disconnect removes a user's connection with its secrets, runs and incidents.
-// When the hook is to go as well, a tombstone without secrets stays behind,
-// and a task that deletes the hook; its id is returned, else "".
+// Disconnect removes a connection that the user made, with its secrets, runs
+// and incidents. When the hook is to go as well, a tombstone without secrets
+// stays behind, and a task that deletes the hook; its id is returned, else "".
 func (s *Store) Disconnect(ctx context.Context, userID, id string, deleteHook bool) (Connection, string, []queue.Task, error) {
 	var c Connection
 	tombstone := ""
-	tasks, err := s.InTx(ctx, func(tx *Tx) error {
-		err := tx.tx.GetContext(ctx, &c, `
-			DELETE FROM repository_connections WHERE id = $1 AND user_id = $2 RETURNING `+connectionColumns, clean(id), userID)
-		if err != nil {
+	tasks, err := s.serve(ctx, userID, func(tx *Tx) error {
+		var err error
+		if c, err = tx.lockToChange(ctx, userID, id); err != nil {
+			return err
+		}
+		if c.InstallationID != nil {
+			return fault.New(fault.Conflict, "The GitHub App brings this repository. Remove it from the App's installation at GitHub, or pause the connection.")
+		}
+		if _, err := tx.tx.ExecContext(ctx, `DELETE FROM repository_connections WHERE id = $1`, c.ID); err != nil {
 			return connectionFault(id, err)
 		}
 		if !deleteHook || !c.SetupWebhook {

@@ -55,8 +55,8 @@ func (tx *Tx) TouchDelivery(ctx context.Context, connectionID string, at time.Ti
 func (s *Store) Followers(ctx context.Context, repo forge.Repository) ([]Connection, error) {
 	var list []Connection
 	err := s.db.SelectContext(ctx, &list, `
-		SELECT `+connectionColumns+` FROM repository_connections
-		WHERE provider = $1 AND repository_id = $2 AND is_enabled ORDER BY id`, repo.Provider, repo.ID)
+		SELECT `+connectionColumns+` FROM repository_connections c
+		WHERE c.provider = $1 AND c.repository_id = $2 AND c.is_enabled ORDER BY c.id`, repo.Provider, repo.ID)
 	if err != nil {
 		return nil, fmt.Errorf("connections of repository %d: %w", repo.ID, classify(err))
 	}

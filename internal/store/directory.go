@@ -15,7 +15,6 @@ import (
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/hook"
-	"github.com/devflowfix/devflowfix/internal/secret"
 )
 
 // Directory finds who may have sent a delivery, without a query in the usual
@@ -24,7 +23,7 @@ import (
 // the notification that got lost.
 type Directory struct {
 	store *Store
-	app   forge.Key // the GitHub App's secret; zero without an App
+	app   forge.AppSource
 	cache *otter.Cache[delivery.Lookup, []delivery.Candidate]
 	log   zerolog.Logger
 }
@@ -34,12 +33,12 @@ const (
 	directoryLife = time.Minute
 )
 
-// NewDirectory returns an empty directory; Listen keeps it right. appSecret is
-// the GitHub App's webhook secret, zero without an App.
-func (s *Store) NewDirectory(appSecret secret.Text, log zerolog.Logger) *Directory {
+// NewDirectory returns an empty directory; Listen keeps it right. app knows
+// the GitHub App's webhook secret.
+func (s *Store) NewDirectory(app forge.AppSource, log zerolog.Logger) *Directory {
 	return &Directory{
 		store: s,
-		app:   forge.Key{Secret: appSecret},
+		app:   app,
 		log:   log,
 		cache: otter.Must(&otter.Options[delivery.Lookup, []delivery.Candidate]{
 			MaximumSize:      directorySize,
@@ -52,7 +51,11 @@ func (s *Store) NewDirectory(appSecret secret.Text, log zerolog.Logger) *Directo
 // secrets. None is no error; Unavailable when the database does not answer.
 func (d *Directory) Candidates(ctx context.Context, by delivery.Lookup) ([]delivery.Candidate, error) {
 	if by.App {
-		return []delivery.Candidate{{Keys: []forge.Key{d.app}}}, nil
+		app, err := d.app.App(ctx)
+		if fault.Is(err, fault.NotFound) {
+			return nil, nil
+		}
+		return []delivery.Candidate{{Keys: []forge.Key{{Secret: app.WebhookSecret}}}}, err
 	}
 	by.FullName = strings.ToLower(by.FullName)
 	return d.cache.Get(ctx, by, otter.LoaderFunc[delivery.Lookup, []delivery.Candidate](d.load))
@@ -121,9 +124,15 @@ type announcement struct {
 func (d *Directory) Listen(ctx context.Context) error {
 	listener := pq.NewListener(d.store.dsn, 100*time.Millisecond, 10*time.Second, nil)
 	defer listener.Close() //nolint:errcheck // ctx has ended
+	// Listen waits for a database that does not answer, as long as it takes.
+	defer context.AfterFunc(ctx, func() { _ = listener.Close() })()
 	if err := listener.Listen("connections"); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return fault.Wrap(fault.Unavailable, err, "The database does not let us listen for changes.")
 	}
+	d.cache.InvalidateAll() // what was cached before may have changed unheard
 	for {
 		select {
 		case <-ctx.Done():

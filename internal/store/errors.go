@@ -10,6 +10,8 @@ import (
 	"github.com/devflowfix/devflowfix/internal/fault"
 )
 
+var errIdentityTaken = fault.New(fault.Conflict, "Somebody has logged in with this account just now. Try again.")
+
 // classify turns what the driver says into a kind of failure. Constraints are
 // recognised by their names, here and nowhere else.
 func classify(err error) error {
@@ -28,6 +30,10 @@ func classify(err error) error {
 	case "repository_connections_user_name_key", "repository_connections_user_repository_key":
 		return &fault.Error{Kind: fault.Conflict, Code: "already_connected", Cause: err,
 			Sentence: "This repository is connected already."}
+	case "identities_pkey":
+		return errIdentityTaken
+	case "identities_user_provider_key":
+		return fault.Wrap(fault.Conflict, err, "You have logged in with another account of this provider already. Log out first to use that one.")
 	}
 	switch class := string(refused.Code.Class()); {
 	case class == "08", class == "53", class == "57", class == "58":
@@ -46,4 +52,15 @@ func classify(err error) error {
 func isUndefinedTable(err error) bool {
 	var refused *pq.Error
 	return errors.As(err, &refused) && refused.Code.Name() == "undefined_table"
+}
+
+// isTaken reports a partition that cannot be made: another process has made it
+// this moment, or deliveries of its day are in the default one, where they stay.
+func isTaken(err error) bool {
+	var refused *pq.Error
+	if !errors.As(err, &refused) {
+		return false
+	}
+	name := refused.Code.Name()
+	return name == "duplicate_table" || name == "check_violation"
 }

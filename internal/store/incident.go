@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/incident"
@@ -181,50 +183,69 @@ const incidentColumns = `
 	i.owner, i.owner_rule, i.opened_at, i.last_seen_at, i.resolved_at, i.resolved_sha, i.resolved_url,
 	(SELECT count(*) FROM runs r WHERE r.incident_id = i.id) AS occurrences`
 
-// IncidentsOf lists a user's incidents, newest first.
+// IncidentsOf lists the incidents that a user sees, newest first.
 func (s *Store) IncidentsOf(ctx context.Context, f IncidentFilter) ([]Incident, error) {
 	list := []Incident{}
-	err := s.db.SelectContext(ctx, &list, `
-		SELECT `+incidentColumns+`
-		FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
-		WHERE c.user_id = $1
-			AND ($2 = '' OR lower(c.repository_full_name) = lower($2))
-			AND ($3 = '' OR i.status = $3)
-			AND ($4 = '' OR i.branch = $4)
-			AND ($5 = '' OR i.severity = $5)
-			AND i.opened_at >= $6
-			AND ($8 = '' OR (i.opened_at, i.id) < ($7, $8))
-		ORDER BY i.opened_at DESC, i.id DESC LIMIT $9`,
-		f.UserID, clean(f.Repository), f.Status, clean(f.Branch), f.Severity, f.Since, f.BeforeTime, f.BeforeID, f.Limit)
+	err := s.read(ctx, f.UserID, func(tx *sqlx.Tx) error {
+		return tx.SelectContext(ctx, &list, `
+			SELECT `+incidentColumns+`
+			FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
+			WHERE `+visible+`
+				AND ($2 = '' OR lower(c.repository_full_name) = lower($2))
+				AND ($3 = '' OR i.status = $3)
+				AND ($4 = '' OR i.branch = $4)
+				AND ($5 = '' OR i.severity = $5)
+				AND i.opened_at >= $6
+				AND ($8 = '' OR (i.opened_at, i.id) < ($7, $8))
+			ORDER BY i.opened_at DESC, i.id DESC LIMIT $9`,
+			f.UserID, clean(f.Repository), f.Status, clean(f.Branch), f.Severity, f.Since, f.BeforeTime, clean(f.BeforeID), f.Limit)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("incidents: %w", classify(err))
 	}
 	return list, nil
 }
 
-// IncidentOf returns one of a user's incidents; NotFound when it is not
-// theirs.
-func (s *Store) IncidentOf(ctx context.Context, userID, id string) (Incident, error) {
-	var i Incident
-	err := s.db.GetContext(ctx, &i, `
-		SELECT `+incidentColumns+`
-		FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
-		WHERE i.id = $1 AND c.user_id = $2`, clean(id), userID)
-	if err == nil {
-		return i, nil
-	}
-	err = classify(err)
-	if fault.Is(err, fault.NotFound) {
-		return Incident{}, fault.Wrap(fault.NotFound, err, "You have no incident "+id+".")
-	}
-	return Incident{}, fmt.Errorf("incident %s: %w", id, err)
+// IncidentDetail is an incident with what belongs to it.
+type IncidentDetail struct {
+	Incident
+	Occurrences []Occurrence // the failed runs, last first
+	Entries     []Entry      // its history, oldest first
 }
 
-// OccurrencesOf returns the failed runs of an incident, last first, at most
-// limit of them.
-func (s *Store) OccurrencesOf(ctx context.Context, incidentID string, limit int) ([]Occurrence, error) {
+// IncidentOf returns an incident that a user sees, with at most runs of its
+// last occurrences and at most entries of its newest entries; NotFound for any
+// other.
+func (s *Store) IncidentOf(ctx context.Context, userID, id string, runs, entries int) (IncidentDetail, error) {
+	var d IncidentDetail
+	err := s.read(ctx, userID, func(tx *sqlx.Tx) error {
+		err := tx.GetContext(ctx, &d.Incident, `
+			SELECT `+incidentColumns+`
+			FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
+			WHERE i.id = $2 AND `+visible, userID, clean(id))
+		if err != nil {
+			return incidentFault(id, err)
+		}
+		if d.Occurrences, err = occurrencesOf(ctx, tx, d.ID, runs); err != nil {
+			return err
+		}
+		d.Entries, err = entriesOf(ctx, tx, d.ID, entries)
+		return err
+	})
+	return d, err
+}
+
+func incidentFault(id string, err error) error {
+	err = classify(err)
+	if fault.Is(err, fault.NotFound) {
+		return fault.Wrap(fault.NotFound, err, "You have no incident "+id+".")
+	}
+	return fmt.Errorf("incident %s: %w", id, err)
+}
+
+func occurrencesOf(ctx context.Context, tx *sqlx.Tx, incidentID string, limit int) ([]Occurrence, error) {
 	list := []Occurrence{}
-	err := s.db.SelectContext(ctx, &list, `
+	err := tx.SelectContext(ctx, &list, `
 		SELECT run_id, attempt, number, conclusion, title, trigger, sha, commit_title, author, url, finished_at, jobs, evidence
 		FROM runs WHERE incident_id = $1 ORDER BY number DESC, attempt DESC, run_id DESC LIMIT $2`, incidentID, limit)
 	if err != nil {
@@ -233,11 +254,9 @@ func (s *Store) OccurrencesOf(ctx context.Context, incidentID string, limit int)
 	return list, nil
 }
 
-// EntriesOf returns an incident's history, oldest first, at most limit of the
-// newest.
-func (s *Store) EntriesOf(ctx context.Context, incidentID string, limit int) ([]Entry, error) {
+func entriesOf(ctx context.Context, tx *sqlx.Tx, incidentID string, limit int) ([]Entry, error) {
 	list := []Entry{}
-	err := s.db.SelectContext(ctx, &list, `
+	err := tx.SelectContext(ctx, &list, `
 		SELECT at, kind, actor, reason, inputs FROM (
 			SELECT id, at, kind, actor, reason, inputs FROM incident_entries
 			WHERE incident_id = $1 ORDER BY id DESC LIMIT $2) newest

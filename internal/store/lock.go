@@ -14,7 +14,7 @@ import (
 // the task that wanted it is tried again. PostgreSQL frees the lock of a
 // process that dies.
 func (s *Store) WithLock(ctx context.Context, name string, fn func(context.Context) error) error {
-	conn, err := s.db.Conn(ctx)
+	conn, err := s.locks.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", name, classify(err))
 	}
@@ -69,7 +69,7 @@ func (s *Store) Lead(ctx context.Context, name string, lead func(context.Context
 const leadCheck = 2 * time.Second
 
 func (s *Store) tryLead(ctx context.Context, name string, lead func(context.Context)) error {
-	conn, err := s.db.Conn(ctx)
+	conn, err := s.locks.Conn(ctx)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,9 @@ func (s *Store) Put(ctx context.Context, t queue.Task) (bool, error) {
 	result, err := s.db.ExecContext(ctx, `
 		INSERT INTO outbox (task_id, type, payload, headers)
 		SELECT $1, $2, $3, $4
-		WHERE NOT EXISTS (SELECT 1 FROM delivery_keys WHERE scope || ':' || delivery_id = $1)
+		-- A task's id is scope:delivery_id, taken apart so that the key's index serves; no scope has a colon.
+		WHERE NOT EXISTS (SELECT 1 FROM delivery_keys
+			WHERE scope = split_part($1, ':', 1) AND delivery_id = substr($1, strpos($1, ':') + 1))
 		ON CONFLICT (task_id) DO NOTHING`,
 		t.ID, t.Type, payloadOf(t), string(headers))
 	if err != nil {

@@ -20,6 +20,9 @@ func (s *Store) EnsurePartitions(ctx context.Context) error {
 		_, err := s.db.ExecContext(ctx, fmt.Sprintf(`
 			CREATE TABLE IF NOT EXISTS %s PARTITION OF deliveries FOR VALUES FROM ('%s') TO ('%s')`,
 			pq.QuoteIdentifier(partitionName(day)), day.Format(time.RFC3339), day.AddDate(0, 0, 1).Format(time.RFC3339)))
+		if isTaken(err) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("partition of %s: %w", day.Format(time.DateOnly), classify(err))
 		}
@@ -56,6 +59,10 @@ func (s *Store) Expire(ctx context.Context, keep time.Time) (Expired, error) {
 			return e, fmt.Errorf("drop %s: %w", name, classify(err))
 		}
 		e.Partitions++
+	}
+	// What found no partition goes with no partition.
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM deliveries_default WHERE received_at < $1`, keep); err != nil {
+		return e, fmt.Errorf("expire: %w", classify(err))
 	}
 	for _, old := range []struct {
 		count *int64

@@ -3,14 +3,17 @@
 // the tasks on their way to the queue. One file holds one aggregate, with its
 // SQL beside the method that runs it.
 //
-// Methods that serve a user take the user's id and see nothing else. Effects
-// outside the database are rows of the outbox, written in the transaction that
-// causes them.
+// Methods that serve a user take the user's id and see nothing else. They do
+// so twice: their queries name the user, and they run in a session that
+// row-level security lets see only what is the user's (see migration 2).
+// Effects outside the database are rows of the outbox, written in the
+// transaction that causes them.
 package store
 
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -26,16 +29,18 @@ import (
 // Options say which database to use and how.
 type Options struct {
 	URL      string // postgres://…
-	MaxConns int    // connections of this process at the most
+	MaxConns int    // connections of this process at the most, 4 or more
 	Keyring  *secret.Keyring
 }
 
 // Store is a PostgreSQL database with the schema of package migrations. It is
 // safe for concurrent use.
 type Store struct {
-	db   *sqlx.DB
-	dsn  string
-	ring *secret.Keyring
+	db       *sqlx.DB // sessions of the system: workers, receiver, upkeep
+	requests *sqlx.DB // sessions that see nothing until they serve a user
+	locks    *sqlx.DB // sessions that hold a lock while others do the work
+	dsn      string
+	ring     *secret.Keyring
 }
 
 // Open prepares a store. It makes no connection: a database that is down now
@@ -49,11 +54,24 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database url: %w", err)
 	}
-	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
-	db.SetMaxOpenConns(o.MaxConns)
-	db.SetMaxIdleConns(o.MaxConns)
+	// Pools of their own, so that holders of locks and waiting requests never
+	// starve the work that they wait for.
+	requests, locks := max(o.MaxConns*3/10, 1), max(o.MaxConns/5, 1)
+	return &Store{
+		db:       openPool(systemConnector{connector}, max(o.MaxConns-requests-locks, 2)),
+		requests: openPool(connector, requests),
+		locks:    openPool(connector, locks),
+		dsn:      dsn,
+		ring:     o.Keyring,
+	}, nil
+}
+
+func openPool(c driver.Connector, conns int) *sqlx.DB {
+	db := sqlx.NewDb(sql.OpenDB(c), "postgres")
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &Store{db: db, dsn: dsn, ring: o.Keyring}, nil
+	return db
 }
 
 // dataSource adds what we ask of every connection. With binary_parameters a
@@ -78,7 +96,9 @@ func setDefault(q url.Values, key, value string) {
 }
 
 // Close ends all connections.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	return errors.Join(s.db.Close(), s.requests.Close(), s.locks.Close())
+}
 
 // Keyring opens and makes the encrypted columns.
 func (s *Store) Keyring() *secret.Keyring { return s.ring }
@@ -89,11 +109,32 @@ type Tx struct {
 	tasks []queue.Task
 }
 
-// InTx runs fn in a transaction, which commits when fn returns nil. It returns
-// the tasks that fn put into the outbox, for the caller to relay at once; what
-// is not relayed, a sweep sends.
+// InTx runs fn in a transaction of the system, which commits when fn returns
+// nil. It returns the tasks that fn put into the outbox, for the caller to
+// relay at once; what is not relayed, a sweep sends.
 func (s *Store) InTx(ctx context.Context, fn func(*Tx) error) ([]queue.Task, error) {
-	sqlTx, err := s.db.BeginTxx(ctx, nil)
+	return inTx(ctx, s.db, fn)
+}
+
+// serve runs fn in a transaction that serves a user: row-level security hides
+// what is not theirs.
+func (s *Store) serve(ctx context.Context, userID string, fn func(*Tx) error) ([]queue.Task, error) {
+	return inTx(ctx, s.requests, func(tx *Tx) error {
+		if _, err := tx.tx.ExecContext(ctx, `SELECT set_config('devflowfix.user', $1, true)`, userID); err != nil {
+			return fmt.Errorf("serve user: %w", classify(err))
+		}
+		return fn(tx)
+	})
+}
+
+// read is serve for what only reads.
+func (s *Store) read(ctx context.Context, userID string, fn func(*sqlx.Tx) error) error {
+	_, err := s.serve(ctx, userID, func(tx *Tx) error { return fn(tx.tx) })
+	return err
+}
+
+func inTx(ctx context.Context, db *sqlx.DB, fn func(*Tx) error) ([]queue.Task, error) {
+	sqlTx, err := db.BeginTxx(ctx, nil)
 	if err != nil {
 		return nil, classify(err)
 	}

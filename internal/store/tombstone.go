@@ -11,6 +11,7 @@ import (
 // Tombstone is a hook that has to go although its connection is gone.
 type Tombstone struct {
 	ID           string         `db:"id"`
+	UserID       string         `db:"user_id"` // who had the connection
 	Provider     forge.Provider `db:"provider"`
 	RepositoryID *int64         `db:"repository_id"`
 	FullName     string         `db:"repository_full_name"`
@@ -32,9 +33,9 @@ func (t Tombstone) Repository() forge.Repository {
 func (tx *Tx) bury(ctx context.Context, c Connection) (string, error) {
 	id := newID("tmb_")
 	_, err := tx.tx.ExecContext(ctx, `
-		INSERT INTO hook_tombstones (id, provider, repository_id, repository_full_name, webhook_id, webhook_url)
-		VALUES ($1, $2, $3, $4, $5, $6)`,
-		id, c.Provider, c.RepositoryID, c.FullName, c.HookID, c.HookURL)
+		INSERT INTO hook_tombstones (id, user_id, provider, repository_id, repository_full_name, webhook_id, webhook_url)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		id, c.UserID, c.Provider, c.RepositoryID, c.FullName, c.HookID, c.HookURL)
 	if err != nil {
 		return "", fmt.Errorf("bury hook of %s: %w", c.ID, classify(err))
 	}
@@ -45,7 +46,7 @@ func (tx *Tx) bury(ctx context.Context, c Connection) (string, error) {
 func (s *Store) Tombstone(ctx context.Context, id string) (Tombstone, error) {
 	var t Tombstone
 	err := s.db.GetContext(ctx, &t, `
-		SELECT id, provider, repository_id, repository_full_name, webhook_id, webhook_url, error, deleted_at
+		SELECT id, user_id, provider, repository_id, repository_full_name, webhook_id, webhook_url, error, deleted_at
 		FROM hook_tombstones WHERE id = $1`, id)
 	if err != nil {
 		return Tombstone{}, fmt.Errorf("tombstone %s: %w", id, classify(err))
@@ -63,13 +64,13 @@ func (s *Store) MarkTombstone(ctx context.Context, id, reason string) error {
 	return nil
 }
 
-// URLInUse reports whether a live connection of the same repository wants the
-// tombstone's hook URL: the hook at the forge is then that connection's now.
+// URLInUse reports whether a connection of the same repository wants a hook
+// with the tombstone's URL: the hook at the forge is then that connection's now.
 func (s *Store) URLInUse(ctx context.Context, t Tombstone) (bool, error) {
 	var used bool
 	err := s.db.GetContext(ctx, &used, `
 		SELECT EXISTS (SELECT 1 FROM repository_connections
-			WHERE provider = $1 AND webhook_url = $2
+			WHERE provider = $1 AND webhook_url = $2 AND webhook_status <> 'inactive'
 			AND (repository_id = $3 OR lower(repository_full_name) = lower($4)))`,
 		t.Provider, t.HookURL, t.RepositoryID, t.FullName)
 	if err != nil {

@@ -6,23 +6,22 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-github/v89/github"
 	"github.com/palantir/go-githubapp/githubapp"
 
+	"github.com/devflowfix/devflowfix/internal/egress"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
-	"github.com/devflowfix/devflowfix/internal/secret"
 )
 
 // Config says which GitHub to call.
 type Config struct {
-	APIURL string // REST, with a slash at its end: https://api.github.com/
-	WebURL string // https://github.com/
-	// The GitHub App; zero without one.
-	AppID      int64
-	PrivateKey secret.Text
+	APIURL  string // REST, with a slash at its end: https://api.github.com/
+	Network egress.Policy
+	App     forge.AppSource
 }
 
 const (
@@ -36,8 +35,14 @@ const (
 
 // GitHub opens GitHub with somebody's access.
 type GitHub struct {
-	clients githubapp.ClientCreator
-	blobs   *http.Client // fetches logs, without any credentials
+	config    Config
+	transport http.RoundTripper
+	blobs     *http.Client // fetches logs, without any credentials
+	users     githubapp.ClientCreator
+
+	mu            sync.Mutex
+	app           forge.App // whose installations can be opened
+	installations githubapp.ClientCreator
 }
 
 // New returns GitHub as configured. It makes no request.
@@ -45,31 +50,69 @@ func New(c Config) (*GitHub, error) {
 	if c.APIURL == "" {
 		return nil, errors.New("github: no API URL")
 	}
-	graph := strings.TrimSuffix(strings.TrimSuffix(c.APIURL, "/"), "/v3") + "/graphql"
-	creator := githubapp.NewClientCreator(c.APIURL, graph, c.AppID, []byte(c.PrivateKey.Reveal()),
+	g := &GitHub{config: c, transport: c.Network.Transport()}
+	g.blobs = &http.Client{Transport: g.transport}
+	g.users = g.creator(forge.App{})
+	return g, nil
+}
+
+func (g *GitHub) creator(app forge.App) githubapp.ClientCreator {
+	graph := strings.TrimSuffix(strings.TrimSuffix(g.config.APIURL, "/"), "/v3") + "/graphql"
+	return githubapp.NewClientCreator(g.config.APIURL, graph, app.ID, []byte(app.PrivateKey.Reveal()),
 		githubapp.WithClientUserAgent(userAgent),
 		githubapp.WithClientTimeout(requestTimeout),
+		githubapp.WithTransport(g.transport),
 	)
-	cached, err := githubapp.NewCachingClientCreator(creator, installationClients)
-	if err != nil {
-		return nil, fmt.Errorf("github clients: %w", err)
-	}
-	return &GitHub{clients: cached, blobs: &http.Client{}}, nil
 }
 
 // Open returns GitHub as the access may use it.
-func (g *GitHub) Open(a forge.Access) (forge.Forge, error) {
+func (g *GitHub) Open(ctx context.Context, a forge.Access) (forge.Forge, error) {
+	client, err := g.client(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return api{client, g.blobs}, nil
+}
+
+func (g *GitHub) client(ctx context.Context, a forge.Access) (*github.Client, error) {
+	creator := g.users
+	if a.Installation != 0 {
+		var err error
+		if creator, err = g.ofApp(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var client *github.Client
 	var err error
 	if a.Installation != 0 {
-		client, err = g.clients.NewInstallationClient(a.Installation)
+		client, err = creator.NewInstallationClient(a.Installation)
 	} else {
-		client, err = g.clients.NewTokenClient(a.Token.Reveal())
+		client, err = creator.NewTokenClient(a.Token.Reveal())
 	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Credentials, err, "DevFlowFix cannot log in at GitHub. The operator checks GITHUB_TOKEN or the App's key.")
 	}
-	return api{client, g.blobs}, nil
+	return client, nil
+}
+
+// ofApp makes clients of the App's installations, and begins anew when the App
+// has changed.
+func (g *GitHub) ofApp(ctx context.Context) (githubapp.ClientCreator, error) {
+	app, err := g.config.App.App(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.installations != nil && g.app == app {
+		return g.installations, nil
+	}
+	cached, err := githubapp.NewCachingClientCreator(g.creator(app), installationClients)
+	if err != nil {
+		return nil, fmt.Errorf("github clients: %w", err)
+	}
+	g.app, g.installations = app, cached
+	return cached, nil
 }
 
 // api is GitHub with one access.
@@ -80,13 +123,13 @@ type api struct {
 
 var _ forge.Forge = api{}
 
-// Login names the account that the access belongs to.
-func (a api) Login(ctx context.Context) (string, error) {
+// Self is the account that the access belongs to.
+func (a api) Self(ctx context.Context) (forge.Person, error) {
 	user, _, err := a.Users.Get(ctx, "")
 	if err != nil {
-		return "", classify(err)
+		return forge.Person{}, classify(err)
 	}
-	return user.GetLogin(), nil
+	return forge.Person{ID: user.GetID(), Login: user.GetLogin(), Name: user.GetName()}, nil
 }
 
 // Repository finds a repository by name; GitHub redirects from old names.

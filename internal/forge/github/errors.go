@@ -51,7 +51,7 @@ func answered(e *github.ErrorResponse) error {
 	case status == http.StatusTooManyRequests || status == http.StatusForbidden && isLimit(header):
 		return throttled(e, retryAfter(header))
 	case status == http.StatusUnauthorized:
-		return &fault.Error{Kind: fault.Credentials, Code: "token_rejected", Cause: e,
+		return &fault.Error{Kind: fault.Credentials, Code: fault.TokenRejected, Cause: e,
 			Sentence: "GitHub rejects our token: it was revoked or has expired. Put a new one in its place."}
 	case status == http.StatusForbidden:
 		return forbidden(e)

@@ -12,6 +12,7 @@ import (
 	"github.com/xanzy/go-gitlab"
 	"golang.org/x/time/rate"
 
+	"github.com/devflowfix/devflowfix/internal/egress"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 )
@@ -27,18 +28,18 @@ type GitLab struct {
 
 // New returns the instance at a base URL, which may have a path:
 // https://gitlab.com or https://example.com/gitlab. It makes no request.
-func New(baseURL string) (*GitLab, error) {
+func New(baseURL string, network egress.Policy) (*GitLab, error) {
 	if baseURL == "" {
 		return nil, errors.New("gitlab: no URL")
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport := network.Transport()
 	transport.ResponseHeaderTimeout = requestTimeout
 	return &GitLab{url: strings.TrimSuffix(baseURL, "/"), http: &http.Client{Transport: transport}}, nil
 }
 
 // Open returns GitLab as the access may use it. The token may be an OAuth,
 // personal, project or group access token.
-func (g *GitLab) Open(a forge.Access) (forge.Forge, error) {
+func (g *GitLab) Open(_ context.Context, a forge.Access) (forge.Forge, error) {
 	client, err := gitlab.NewOAuthClient(a.Token.Reveal(),
 		gitlab.WithBaseURL(g.url),
 		gitlab.WithHTTPClient(g.http),
@@ -68,13 +69,15 @@ func (a api) call(ctx context.Context, method, path string, in, out any) (*gitla
 	return response, classify(err)
 }
 
-// Login names the account that the access belongs to.
-func (a api) Login(ctx context.Context) (string, error) {
+// Self is the account that the access belongs to.
+func (a api) Self(ctx context.Context) (forge.Person, error) {
 	var user struct {
+		ID       int64  `json:"id"`
 		Username string `json:"username"`
+		Name     string `json:"name"`
 	}
 	_, err := a.call(ctx, http.MethodGet, "user", nil, &user)
-	return user.Username, err
+	return forge.Person{ID: user.ID, Login: user.Username, Name: user.Name}, err
 }
 
 // Repository finds a project by its path; GitLab redirects from old paths.

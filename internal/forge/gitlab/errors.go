@@ -34,7 +34,7 @@ func answered(e *gitlab.ErrorResponse) error {
 		return &fault.Error{Kind: fault.Throttled, Code: "rate_limited", After: retryAfter(e.Response.Header), Cause: e,
 			Sentence: "GitLab limits how often we may ask. It is tried again when GitLab allows it."}
 	case status == http.StatusUnauthorized:
-		return &fault.Error{Kind: fault.Credentials, Code: "token_rejected", Cause: e,
+		return &fault.Error{Kind: fault.Credentials, Code: fault.TokenRejected, Cause: e,
 			Sentence: "GitLab rejects our token: it was revoked or has expired. Put a new one in its place."}
 	case status == http.StatusForbidden:
 		return &fault.Error{Kind: fault.Credentials, Code: "missing_permission", Cause: e,
