@@ -23,28 +23,28 @@ func (d Deps) connectionRoutes(api huma.API) {
 		OperationID: "connect-repository", Method: http.MethodPost, Path: "/api/v2/repositories/connect",
 		Summary: "Connect a repository", Tags: []string{"connections"}, DefaultStatus: http.StatusCreated,
 		Description: "Makes the connection and its webhook. The answer waits up to 3 seconds for the webhook; after that it says pending.",
-		Errors:      []int{http.StatusUnauthorized, http.StatusConflict, http.StatusUnprocessableEntity},
+		Errors:      slices.Concat(everyRoute, bodyRoute, []int{http.StatusConflict}),
 	}, call(d.connect))
 	huma.Register(api, huma.Operation{
 		OperationID: "list-connections", Method: http.MethodGet, Path: connectionsPath,
 		Summary: "List your connections, newest first", Tags: []string{"connections"},
-		Errors: []int{http.StatusUnauthorized, http.StatusUnprocessableEntity},
+		Errors: everyRoute,
 	}, call(d.listConnections))
 	huma.Register(api, huma.Operation{
 		OperationID: "show-connection", Method: http.MethodGet, Path: connectionsPath + "/{id}",
 		Summary: "Show a connection", Tags: []string{"connections"},
-		Errors: []int{http.StatusUnauthorized, http.StatusNotFound},
+		Errors: slices.Concat(everyRoute, []int{http.StatusNotFound}),
 	}, call(d.showConnection))
 	huma.Register(api, huma.Operation{
 		OperationID: "change-connection", Method: http.MethodPatch, Path: connectionsPath + "/{id}",
 		Summary: "Pause, resume or change a connection", Tags: []string{"connections"},
-		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity},
+		Errors: slices.Concat(everyRoute, bodyRoute, []int{http.StatusNotFound}),
 	}, call(d.changeConnection))
 	huma.Register(api, huma.Operation{
 		OperationID: "disconnect-repository", Method: http.MethodDelete, Path: connectionsPath + "/{id}",
 		Summary: "Disconnect a repository", Tags: []string{"connections"},
 		Description: "Removes the connection with its secrets and incidents. It succeeds also when the forge does not delete the webhook; deletion is then tried again later.",
-		Errors:      []int{http.StatusUnauthorized, http.StatusNotFound},
+		Errors:      slices.Concat(everyRoute, []int{http.StatusNotFound}),
 	}, call(d.disconnect))
 }
 
@@ -63,6 +63,20 @@ type connection struct {
 	HookCreatedAt  *time.Time       `json:"webhook_created_at"`
 	LastDeliveryAt *time.Time       `json:"webhook_last_delivery_at" doc:"When the webhook last brought a delivery that verified."`
 	CreatedAt      time.Time        `json:"created_at"`
+}
+
+// TransformSchema says that webhook_error may be null.
+func (connection) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
+	return mayBeNull(r, s, "webhook_error")
+}
+
+// mayBeNull lets a member that is an object be null as well, which huma cannot
+// say of a reference.
+func mayBeNull(r huma.Registry, s *huma.Schema, member string) *huma.Schema {
+	object := *r.SchemaFromRef(s.Properties[member].Ref)
+	object.Nullable, object.Description = true, s.Properties[member].Description
+	s.Properties[member] = &object
+	return s
 }
 
 type hookError struct {
@@ -96,24 +110,28 @@ type connectInput struct {
 		FullName     string         `json:"repository_full_name" minLength:"3" maxLength:"500" doc:"owner/repo; GitLab also group/sub/project." example:"owner/repo"`
 		Provider     forge.Provider `json:"provider,omitempty" enum:"github,gitlab" default:"github"`
 		AutoPR       bool           `json:"auto_pr_enabled,omitempty"`
-		SetupWebhook bool           `json:"setup_webhook,omitempty" default:"true" doc:"False when deliveries come from the GitHub App or from a webhook that you keep by hand."`
-		Events       []string       `json:"webhook_events,omitempty" minItems:"1" maxItems:"20" doc:"In the forge's own names. GitHub: workflow_run, pull_request, push, …; GitLab: pipeline_events, merge_requests_events, push_events, …"`
+		SetupWebhook *bool          `json:"setup_webhook,omitempty" default:"true" doc:"False when deliveries come from the GitHub App or from a webhook that you keep by hand."`
+		Events       []string       `json:"webhook_events,omitempty" minItems:"1" maxItems:"20" nullable:"false" doc:"In the forge's own names. GitHub: workflow_run, pull_request, push, …; GitLab: pipeline_events, merge_requests_events, push_events, …"`
 	}
 }
 
-type connectionOutput struct {
-	Location string `header:"Location"`
+type connectOutput struct {
+	Location string `header:"Location" doc:"Where the connection is."`
 	Body     connection
 }
 
-// hookWait is how long an API call waits for a worker to make or delete a
-// hook, and hookLook how often it looks.
+type connectionOutput struct{ Body connection }
+
+// hookWait is how long an API call waits for the forge and for a worker to
+// make or delete a hook, all in all, and hookLook how often it looks.
 const (
 	hookWait = 3 * time.Second
 	hookLook = 25 * time.Millisecond
 )
 
-func (d Deps) connect(ctx context.Context, caller auth.Identity, in *connectInput) (*connectionOutput, error) {
+func (d Deps) connect(ctx context.Context, caller auth.Identity, in *connectInput) (*connectOutput, error) {
+	waiting, cancel := context.WithTimeout(ctx, hookWait)
+	defer cancel()
 	b := in.Body
 	events, err := d.hookEvents(b.Provider, b.Events)
 	if err != nil {
@@ -122,12 +140,18 @@ func (d Deps) connect(ctx context.Context, caller auth.Identity, in *connectInpu
 	if err := checkFullName(b.Provider, b.FullName); err != nil {
 		return nil, err
 	}
-	repo, err := d.resolve(ctx, caller, forge.Repository{Provider: b.Provider, FullName: b.FullName})
+	wanted := forge.Repository{Provider: b.Provider, FullName: b.FullName}
+	if id, err := d.Store.ConnectionID(ctx, caller.UserID, wanted); err == nil {
+		return nil, d.conflict(ctx, id)
+	} else if !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	repo, err := d.resolve(waiting, caller, wanted)
 	if err != nil {
 		return nil, err
 	}
 	c, tasks, err := d.Store.Connect(ctx, store.NewConnection{
-		UserID: caller.UserID, Repository: repo, AutoPR: b.AutoPR, SetupWebhook: b.SetupWebhook, Events: events,
+		UserID: caller.UserID, Repository: repo, AutoPR: b.AutoPR, SetupWebhook: *b.SetupWebhook, Events: events,
 		HookURL: d.BaseURL + webhookPath + string(b.Provider), Secret: secret.Random(),
 	})
 	if fault.Is(err, fault.Conflict) {
@@ -137,25 +161,19 @@ func (d Deps) connect(ctx context.Context, caller auth.Identity, in *connectInpu
 		return nil, err
 	}
 	d.Relay.Send(ctx, tasks)
-	c = d.awaitHook(ctx, caller, c)
-	return &connectionOutput{Location: connectionsPath + "/" + c.ID, Body: showConnection(c)}, nil
+	d.audit(ctx, caller, "connection.create", c.ID, map[string]any{"repository": c.FullName, "provider": c.Provider})
+	c = d.awaitHook(waiting, caller, c)
+	return &connectOutput{Location: connectionsPath + "/" + c.ID, Body: showConnection(c)}, nil
 }
 
 // resolve asks the forge which repository the name means. A forge that does
 // not answer now does not stop the user: a worker asks again.
 func (d Deps) resolve(ctx context.Context, caller auth.Identity, repo forge.Repository) (forge.Repository, error) {
-	if id, err := d.Store.ConnectionID(ctx, caller.UserID, repo); err == nil {
-		return repo, d.conflict(ctx, id)
-	} else if !fault.Is(err, fault.NotFound) {
-		return repo, err
-	}
-	f, err := d.Accounts.Open(repo.Provider)
+	f, err := d.Access.Open(ctx, auth.For{Provider: repo.Provider, UserID: caller.UserID})
 	if err != nil {
 		return repo, unusable(err)
 	}
-	asking, cancel := context.WithTimeout(ctx, hookWait)
-	defer cancel()
-	found, err := f.Repository(asking, repo.FullName)
+	found, err := f.Repository(ctx, repo.FullName)
 	switch verdict, _ := fault.Decide(err); {
 	case err == nil && found.Archived:
 		return repo, unusable(fault.New(fault.Invalid, "The repository is archived. Unarchive it first; nothing runs in it."))
@@ -188,7 +206,8 @@ func (d Deps) conflict(ctx context.Context, id string) error {
 	return p
 }
 
-// awaitHook waits until the worker has made the hook or knows why not.
+// awaitHook waits until the worker has made the hook or knows why not, or ctx
+// ends.
 func (d Deps) awaitHook(ctx context.Context, caller auth.Identity, c store.Connection) store.Connection {
 	poll(ctx, func() bool {
 		if c.HookStatus != store.HookPending || c.HookErrorJSON != nil {
@@ -202,16 +221,13 @@ func (d Deps) awaitHook(ctx context.Context, caller auth.Identity, c store.Conne
 	return c
 }
 
-// poll calls done until it returns true or the wait is over.
+// poll calls done until it returns true or ctx ends.
 func poll(ctx context.Context, done func() bool) {
-	over := time.After(hookWait)
 	look := time.NewTicker(hookLook)
 	defer look.Stop()
 	for !done() {
 		select {
 		case <-ctx.Done():
-			return
-		case <-over:
 			return
 		case <-look.C:
 		}
@@ -287,7 +303,7 @@ type changeInput struct {
 	Body struct {
 		IsEnabled *bool    `json:"is_enabled,omitempty"`
 		AutoPR    *bool    `json:"auto_pr_enabled,omitempty"`
-		Events    []string `json:"webhook_events,omitempty" minItems:"1" maxItems:"20"`
+		Events    []string `json:"webhook_events,omitempty" minItems:"1" maxItems:"20" nullable:"false"`
 	}
 }
 
@@ -307,8 +323,11 @@ func (d Deps) changeConnection(ctx context.Context, caller auth.Identity, in *ch
 		return nil, err
 	}
 	d.Relay.Send(ctx, tasks)
+	d.audit(ctx, caller, "connection.change", c.ID, map[string]any{"is_enabled": c.IsEnabled, "auto_pr_enabled": c.AutoPR, "webhook_events": c.HookEvents})
 	if len(tasks) > 0 {
-		c = d.awaitHook(ctx, caller, c)
+		waiting, cancel := context.WithTimeout(ctx, hookWait)
+		defer cancel()
+		c = d.awaitHook(waiting, caller, c)
 	}
 	return &connectionOutput{Body: showConnection(c)}, nil
 }

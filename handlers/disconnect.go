@@ -31,13 +31,16 @@ func (d Deps) disconnect(ctx context.Context, caller auth.Identity, in *disconne
 		return nil, err
 	}
 	d.Relay.Send(ctx, tasks)
+	d.audit(ctx, caller, "connection.delete", c.ID, map[string]any{"repository": c.FullName, "provider": c.Provider, "delete_webhook": in.DeleteWebhook})
 	var out disconnectOutput
 	out.Body.Success, out.Body.ConnectionID, out.Body.FullName = true, c.ID, c.FullName
 	if tombstone == "" {
 		out.Body.Message = fmt.Sprintf("Repository %s successfully disconnected; no webhook was deleted", c.FullName)
 		return &out, nil
 	}
-	grave := d.awaitRemoval(ctx, tombstone)
+	waiting, cancel := context.WithTimeout(ctx, hookWait)
+	defer cancel()
+	grave := d.awaitRemoval(waiting, tombstone)
 	switch {
 	case grave.DeletedAt != nil:
 		out.Body.WebhookDeleted = true
@@ -45,12 +48,14 @@ func (d Deps) disconnect(ctx context.Context, caller auth.Identity, in *disconne
 	case grave.Error != "":
 		out.Body.Message = fmt.Sprintf("Repository %s successfully disconnected, but its webhook is not deleted: %s", c.FullName, grave.Error)
 	default:
-		out.Body.Message = fmt.Sprintf("Repository %s successfully disconnected; its webhook is being deleted", c.FullName)
+		out.Body.Message = fmt.Sprintf("Repository %s successfully disconnected, but its webhook is not deleted: there was no answer from %s yet. It is tried again",
+			c.FullName, c.Provider.Title())
 	}
 	return &out, nil
 }
 
-// awaitRemoval waits until the worker has deleted the hook or knows why not.
+// awaitRemoval waits until the worker has deleted the hook or knows why not,
+// or ctx ends.
 func (d Deps) awaitRemoval(ctx context.Context, tombstone string) store.Tombstone {
 	var grave store.Tombstone
 	poll(ctx, func() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -19,17 +20,18 @@ func (d Deps) incidentRoutes(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "list-incidents", Method: http.MethodGet, Path: "/api/v2/incidents",
 		Summary: "List the incidents of your repositories, newest first", Tags: []string{"incidents"},
-		Errors: []int{http.StatusUnauthorized, http.StatusUnprocessableEntity},
+		Errors: everyRoute,
 	}, call(d.listIncidents))
 	huma.Register(api, huma.Operation{
 		OperationID: "show-incident", Method: http.MethodGet, Path: "/api/v2/incidents/{id}",
 		Summary: "Show an incident with its failed jobs and history", Tags: []string{"incidents"},
-		Errors: []int{http.StatusUnauthorized, http.StatusNotFound},
+		Errors: slices.Concat(everyRoute, []int{http.StatusNotFound}),
 	}, call(d.showIncident))
 }
 
-// incidentSummary is an incident as lists show it.
-type incidentSummary struct {
+// IncidentSummary is an incident as lists show it. It is exported because the
+// API's description leaves out what is embedded and not.
+type IncidentSummary struct {
 	ID           string            `json:"id" example:"inc_06e2v0w9k4m7x3t5q1n8b2c6d0"`
 	ConnectionID string            `json:"connection_id"`
 	Provider     forge.Provider    `json:"provider" enum:"github,gitlab"`
@@ -48,13 +50,18 @@ type incidentSummary struct {
 	ResolvedBy   *resolution       `json:"resolved_by" doc:"The run that passed."`
 }
 
+// TransformSchema says that resolved_by may be null.
+func (IncidentSummary) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
+	return mayBeNull(r, s, "resolved_by")
+}
+
 type resolution struct {
 	SHA string `json:"sha"`
 	URL string `json:"url"`
 }
 
-func summarise(i store.Incident) incidentSummary {
-	out := incidentSummary{
+func summarise(i store.Incident) IncidentSummary {
+	out := IncidentSummary{
 		ID: i.ID, ConnectionID: i.ConnectionID, Provider: i.Provider, FullName: i.FullName, Status: i.Status,
 		Severity: i.Severity, Title: i.Title, Workflow: i.Workflow, Branch: i.Branch, Owner: i.Owner, OwnerRule: i.OwnerRule,
 		Occurrences: i.Occurrences, OpenedAt: i.OpenedAt.UTC(), LastSeenAt: i.LastSeenAt.UTC(), ResolvedAt: utc(i.ResolvedAt),
@@ -66,18 +73,18 @@ func summarise(i store.Incident) incidentSummary {
 }
 
 type listIncidentsInput struct {
-	Repository string    `query:"repository" maxLength:"500" doc:"Full name of a repository."`
-	Status     string    `query:"status" enum:"open,resolved"`
-	Branch     string    `query:"branch" maxLength:"1000"`
-	Severity   string    `query:"severity" enum:"critical,high,medium,low"`
-	Since      time.Time `query:"since" doc:"Only incidents opened at or after this time (RFC 3339)."`
-	Limit      int       `query:"limit" minimum:"1" maximum:"100" default:"50"`
-	Cursor     string    `query:"cursor" maxLength:"500" doc:"next_cursor of the page before."`
+	Repository string `query:"repository" maxLength:"500" doc:"Full name of a repository."`
+	Status     string `query:"status" enum:"open,resolved"`
+	Branch     string `query:"branch" maxLength:"1000"`
+	Severity   string `query:"severity" enum:"critical,high,medium,low"`
+	Since      string `query:"since" format:"date-time" doc:"Only incidents opened at or after this time (RFC 3339)."`
+	Limit      int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
+	Cursor     string `query:"cursor" maxLength:"500" doc:"next_cursor of the page before."`
 }
 
 type incidentPage struct {
 	Body struct {
-		Incidents  []incidentSummary `json:"incidents" nullable:"false"`
+		Incidents  []IncidentSummary `json:"incidents" nullable:"false"`
 		NextCursor *string           `json:"next_cursor" doc:"Null on the last page."`
 	}
 }
@@ -85,11 +92,16 @@ type incidentPage struct {
 func (d Deps) listIncidents(ctx context.Context, caller auth.Identity, in *listIncidentsInput) (*incidentPage, error) {
 	filter := store.IncidentFilter{
 		UserID: caller.UserID, Repository: in.Repository, Status: in.Status, Branch: in.Branch, Severity: in.Severity,
-		Since: in.Since, Limit: in.Limit + 1,
+		Limit: in.Limit + 1,
 	}
 	place, err := readCursor(in.Cursor, 2)
 	if err != nil {
 		return nil, err
+	}
+	if in.Since != "" {
+		if filter.Since, err = time.Parse(time.RFC3339, in.Since); err != nil {
+			return nil, errSince
+		}
 	}
 	if in.Cursor != "" {
 		if filter.BeforeTime, err = time.Parse(time.RFC3339Nano, place[0]); err != nil {
@@ -102,7 +114,7 @@ func (d Deps) listIncidents(ctx context.Context, caller auth.Identity, in *listI
 		return nil, err
 	}
 	var page incidentPage
-	page.Body.Incidents = []incidentSummary{}
+	page.Body.Incidents = []IncidentSummary{}
 	for n, i := range list {
 		if n == in.Limit {
 			last := list[n-1]
@@ -141,7 +153,7 @@ type entry struct {
 
 // incidentDetail adds the last failed run, all of them, and the history.
 type incidentDetail struct {
-	incidentSummary
+	IncidentSummary
 	RunURL      string            `json:"run_url" doc:"Of the last failed run, like the fields after it."`
 	CommitSHA   string            `json:"commit_sha"`
 	CommitTitle string            `json:"commit_title"`
@@ -161,20 +173,12 @@ const (
 func (d Deps) showIncident(ctx context.Context, caller auth.Identity, in *struct {
 	ID string `path:"id" maxLength:"64"`
 }) (*incidentOutput, error) {
-	i, err := d.Store.IncidentOf(ctx, caller.UserID, in.ID)
+	i, err := d.Store.IncidentOf(ctx, caller.UserID, in.ID, shownRuns, shownEntries)
 	if err != nil {
 		return nil, err
 	}
-	runs, err := d.Store.OccurrencesOf(ctx, i.ID, shownRuns)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := d.Store.EntriesOf(ctx, i.ID, shownEntries)
-	if err != nil {
-		return nil, err
-	}
-	detail := incidentDetail{incidentSummary: summarise(i), FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{}}
-	for _, run := range runs {
+	detail := incidentDetail{IncidentSummary: summarise(i.Incident), FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{}}
+	for _, run := range i.Occurrences {
 		shown, err := showOccurrence(run)
 		if err != nil {
 			return nil, err
@@ -186,7 +190,7 @@ func (d Deps) showIncident(ctx context.Context, caller auth.Identity, in *struct
 		detail.RunURL, detail.CommitSHA, detail.CommitTitle = last.RunURL, last.CommitSHA, last.CommitTitle
 		detail.Author, detail.FailedJobs = last.Author, last.FailedJobs
 	}
-	for _, e := range entries {
+	for _, e := range i.Entries {
 		detail.Timeline = append(detail.Timeline, showEntry(e))
 	}
 	return &incidentOutput{detail}, nil

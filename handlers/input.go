@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
@@ -58,10 +59,12 @@ func readCursor(cursor string, n int) ([]string, error) {
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(cursor)
 	parts := strings.Split(string(raw), cursorSeparator)
-	if err != nil || len(parts) != n || strings.ContainsRune(string(raw), 0) {
+	if err != nil || len(parts) != n || !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) {
 		return nil, errCursor
 	}
 	return parts, nil
 }
+
+var errSince = &fault.Error{Kind: fault.Invalid, Field: "query.since", Sentence: "The time is none of RFC 3339: 2026-11-24T10:00:00Z."}
 
 var errCursor = &fault.Error{Kind: fault.Invalid, Field: "query.cursor", Sentence: "The cursor is none of ours. Take next_cursor of the page before, or leave it out."}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -17,7 +18,7 @@ func (d Deps) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := telemetry.NewRequestID()
 		log := d.Log.With().Str(telemetry.RequestID, id).Logger()
-		r = r.WithContext(telemetry.WithRequestID(log.WithContext(r.Context()), id))
+		r = withAddress(r.WithContext(telemetry.WithRequestID(log.WithContext(r.Context()), id)), d.ProxyHops)
 		w.Header().Set("X-Request-Id", id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
@@ -40,11 +41,33 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	writeProblem(r.Context(), w, status, err)
 }
 
-// nothing answers for paths that do not exist.
-func (d Deps) nothing(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/" && r.Method == http.MethodGet {
-		fmt.Fprintln(w, "DevFlowFix. The API is described at /openapi.json.")
-		return
+// nothing answers for paths that do not exist, and for methods that a path does
+// not have. ServeMux itself would tell these apart, but not in our words.
+func nothing(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		methods := methodsOf(mux, r)
+		switch {
+		case len(methods) > 0:
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+			writeProblem(r.Context(), w, http.StatusMethodNotAllowed, &fault.Error{Kind: fault.Invalid, Code: "method_not_allowed",
+				Sentence: "This address does not take " + r.Method + ". Use " + strings.Join(methods, " or ") + "."})
+		case r.URL.Path == "/" && r.Method == http.MethodGet:
+			fmt.Fprintln(w, "DevFlowFix. The API is described at /openapi.json.")
+		default:
+			fail(w, r, fault.New(fault.NotFound, "There is nothing at this address. /openapi.json lists what there is."))
+		}
 	}
-	fail(w, r, fault.New(fault.NotFound, "There is nothing at this address. /openapi.json lists what there is."))
+}
+
+// methodsOf are the methods with which a request would have met a handler.
+func methodsOf(mux *http.ServeMux, r *http.Request) []string {
+	var methods []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := *r
+		other.Method = method
+		if _, pattern := mux.Handler(&other); pattern != everythingElse {
+			methods = append(methods, method)
+		}
+	}
+	return methods
 }

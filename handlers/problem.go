@@ -24,9 +24,12 @@ type problem struct {
 	ConnectionID string `json:"connection_id,omitempty"`
 }
 
-// describeProblem adds our members to the description of problem details.
+// describeProblem adds our members to the description of problem details, and
+// says which are always there.
 func describeProblem(api huma.API) {
-	properties := api.OpenAPI().Components.Schemas.Map()["ErrorModel"].Properties
+	schema := api.OpenAPI().Components.Schemas.Map()["ErrorModel"]
+	schema.Required = []string{"type", "title", "status", "detail", "code", "request_id"}
+	properties := schema.Properties
 	properties["code"] = &huma.Schema{Type: huma.TypeString, Description: "Names the failure for programs."}
 	properties["request_id"] = &huma.Schema{Type: huma.TypeString, Description: "Give it to the operator when you report the failure."}
 	properties["connection_id"] = &huma.Schema{Type: huma.TypeString, Description: "The existing connection, for already_connected."}

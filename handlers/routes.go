@@ -26,14 +26,18 @@ type Deps struct {
 	Queue       *queue.Client
 	Relay       *queue.Relay
 	Redis       redis.UniversalClient // for the queues' desk
-	Tokens      *auth.Tokens
-	Accounts    forge.Accounts
+	Callers     *auth.Callers
+	Sessions    *Sessions
+	Access      *auth.Access
 	Receivers   map[forge.Provider]forge.Receiver
 	Events      map[forge.Provider]Events
 	OpsPassword secret.Text
 	Metrics     *telemetry.Metrics
 	Log         zerolog.Logger
 	Now         func() time.Time
+	ProxyHops   int // reverse proxies before us
+
+	limits limits
 }
 
 // Events are what a hook of a forge may subscribe to.
@@ -45,19 +49,27 @@ type Events struct {
 // Where the forges send deliveries, below the base URL.
 const webhookPath = "/api/v2/webhooks/"
 
+// everythingElse is the pattern of what no other pattern takes.
+const everythingElse = "/"
+
 // New returns all routes. Each line says who calls it.
 func New(d Deps) http.Handler {
-	mux := http.NewServeMux()
+	d.limits = newLimits()
+	front, mux := http.NewServeMux(), http.NewServeMux()
 
 	// The forges: deliveries of repository hooks, and of the GitHub App, whose
 	// path is go-githubapp's default.
-	mux.Handle(webhookPath+"github", d.receiver(forge.GitHub))
-	mux.Handle(webhookPath+"gitlab", d.receiver(forge.GitLab))
-	mux.Handle("/api/github/hook", d.receiver(forge.GitHub))
+	front.Handle(webhookPath+"github", d.receiver(forge.GitHub))
+	front.Handle(webhookPath+"gitlab", d.receiver(forge.GitLab))
+	front.Handle("/api/github/hook", d.receiver(forge.GitHub))
+	front.Handle("/", d.inBrowser(mux))
 
-	// Users and their programs: /api/v2/repositories, /api/v2/incidents, and
-	// the description of both at /openapi.json and /openapi.yaml.
+	// Users and their programs: /api/v2, and the description of it at
+	// /openapi.json and /openapi.yaml.
 	d.mountAPI(mux)
+
+	// Browsers that log in at a forge.
+	d.mountLogin(mux)
 
 	// Load balancers and monitoring.
 	mux.HandleFunc("GET /healthz", d.healthz)
@@ -69,8 +81,8 @@ func New(d Deps) http.Handler {
 	mux.Handle("GET "+queuesPath, http.RedirectHandler(queuesPath+"/", http.StatusMovedPermanently))
 
 	// Everybody else.
-	mux.HandleFunc("/", d.nothing)
-	return d.observe(mux)
+	mux.HandleFunc(everythingElse, nothing(mux))
+	return d.observe(front)
 }
 
 func (d Deps) receiver(p forge.Provider) *Receiver {

@@ -8,6 +8,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/rs/zerolog"
 
+	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/hook"
@@ -33,6 +34,7 @@ func (d Deps) ensureHook(ctx context.Context, t *asynq.Task) error {
 	if err == nil {
 		return nil
 	}
+	err = d.Access.Rejected(ctx, onBehalf(c), err)
 	if saveErr := d.failHook(ctx, c.ID, err); saveErr != nil {
 		zerolog.Ctx(ctx).Error().Err(saveErr).Msg("hook error not saved")
 	}
@@ -52,8 +54,17 @@ func (d Deps) failHook(ctx context.Context, connectionID string, cause error) er
 	return d.Store.FailHook(ctx, connectionID, status, reason)
 }
 
+// onBehalf is in whose name a connection's forge is called.
+func onBehalf(c store.Connection) auth.For {
+	who := auth.For{Provider: c.Provider, UserID: c.UserID}
+	if c.InstallationID != nil {
+		who.Installation = *c.InstallationID
+	}
+	return who
+}
+
 func (d Deps) ensure(ctx context.Context, c store.Connection) error {
-	f, err := d.Accounts.Open(c.Provider)
+	f, err := d.Access.Open(ctx, onBehalf(c))
 	if err != nil {
 		return err
 	}
@@ -177,11 +188,20 @@ func (d Deps) removeHook(ctx context.Context, t *asynq.Task) error {
 	if err := d.Store.MarkTombstone(ctx, grave.ID, reason); err != nil {
 		return err
 	}
-	return removeErr
+	return keepTrying(removeErr)
+}
+
+// keepTrying makes every failure one that may pass. Nobody is left who could
+// ask for the hook's removal once more when a token is good again.
+func keepTrying(err error) error {
+	if verdict, _ := fault.Decide(err); err == nil || verdict == fault.Retry {
+		return err
+	}
+	return fault.Wrap(fault.Transient, err, fault.Sentence(err))
 }
 
 func (d Deps) remove(ctx context.Context, grave store.Tombstone) error {
-	f, err := d.Accounts.Open(grave.Provider)
+	f, err := d.Access.Open(ctx, auth.For{Provider: grave.Provider, UserID: grave.UserID, Leaving: true})
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (d Deps) applyRun(ctx context.Context, tx *store.Tx, c store.Connection, ru
 	}
 	opened, err := d.saveChanges(ctx, tx, store.Placement{
 		ConnectionID: c.ID, Lane: lane, Run: run, Severity: incident.Grade(run, defaultBranch),
-		Owner: owner.Choose(owner.Facts{Connector: c.UserName}),
+		Owner: owner.Choose(owner.Facts{Connector: c.OwnerName}),
 	}, incident.Reconcile(incident.Episodes(runs), stored, store.NewIncidentID))
 	if err != nil {
 		return 0, err
@@ -104,7 +104,7 @@ func (d Deps) readJobs(ctx context.Context, c store.Connection, run forge.Run) (
 	for i, job := range run.FailedJobs {
 		known[i] = store.NewFailedJob(job)
 	}
-	f, err := d.Accounts.Open(c.Provider)
+	f, err := d.Access.Open(ctx, onBehalf(c))
 	if err != nil {
 		return known, err
 	}

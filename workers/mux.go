@@ -10,6 +10,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -21,7 +22,7 @@ type Deps struct {
 	Store     *store.Store
 	Queue     *queue.Client
 	Relay     *queue.Relay
-	Accounts  forge.Accounts
+	Access    *auth.Access
 	Receivers map[forge.Provider]forge.Receiver
 	Metrics   *telemetry.Metrics
 	// Retention is how long deliveries are kept.
@@ -37,6 +38,9 @@ func (d Deps) Mux() *asynq.ServeMux {
 	mux.HandleFunc(queue.TypeHookEnsure, d.ensureHook)
 	mux.HandleFunc(queue.TypeHookRemove, d.removeHook)
 	mux.HandleFunc(queue.TypeEvidence, d.findEvidence)
+	mux.HandleFunc(queue.TypeGrantRefresh, d.refreshGrant)
+	mux.HandleFunc(queue.TypeGrantForget, d.forgetGrant)
+	mux.HandleFunc(queue.TypeSweepGrants, d.sweepGrants)
 	mux.HandleFunc(queue.TypeSweepOutbox, d.sweepOutbox)
 	mux.HandleFunc(queue.TypeSweepOrphans, d.sweepOrphans)
 	mux.HandleFunc(queue.TypeSweepRetention, d.sweepRetention)

@@ -28,10 +28,21 @@ func (doctorCommand) Run(p *process) error {
 		r.check("PostgreSQL", "check DATABASE_URL, and that the server lets this machine in", func(ctx context.Context) (string, error) {
 			return "answers, and its schema is right", a.Store.Ready(ctx)
 		})
+		r.check("isolation", "make an ordinary role that owns the database", func(ctx context.Context) (string, error) {
+			exempt, err := a.Store.Isolation(ctx)
+			if err == nil && exempt != "" {
+				err = fault.New(fault.Conflict, exempt)
+			}
+			return "row-level security binds the database's role", err
+		})
+		r.check("key", "check OAUTH_TOKEN_ENCRYPTION_KEY", func(ctx context.Context) (string, error) {
+			return "opens what the database holds", a.Store.CheckKey(ctx)
+		})
 		r.check("Redis", "check REDIS_URL, and that the server lets this machine in", a.CheckRedis)
 		for _, provider := range []forge.Provider{forge.GitHub, forge.GitLab} {
-			if _, configured := a.Accounts[provider]; !configured {
-				fmt.Fprintf(p.stdout, "- %-10s not configured\n", provider.Title())
+			token := a.Access.Operator[provider]
+			if token.IsZero() {
+				fmt.Fprintf(p.stdout, "- %-10s no token of the operator's; users log in\n", provider.Title())
 				continue
 			}
 			cure := fmt.Sprintf("check %[1]s_TOKEN and %[1]s's URL", strings.ToUpper(string(provider)))
@@ -71,10 +82,10 @@ func (r *round) tell(what, found string, err error, cure string) {
 }
 
 func login(ctx context.Context, a *app.App, p forge.Provider) (string, error) {
-	f, err := a.Accounts.Open(p)
+	f, err := a.Access.Openers[p].Open(ctx, forge.Access{Token: a.Access.Operator[p]})
 	if err != nil {
 		return "", err
 	}
-	name, err := f.Login(ctx)
-	return "answers, and the token is of " + name, err
+	self, err := f.Self(ctx)
+	return "answers, and the token is of " + self.Login, err
 }

@@ -15,7 +15,7 @@ const module = "github.com/devflowfix/devflowfix/"
 // layers lists our packages from the bottom to the top. A package imports only
 // from layers below its own.
 var layers = [][]string{
-	{"migrations", "internal/fault", "internal/secret", "internal/telemetry", "internal/forgesim"},
+	{"migrations", "internal/fault", "internal/secret", "internal/telemetry", "internal/egress", "internal/forgesim"},
 	{"internal/forge", "internal/forge/payload", "internal/local"},
 	{"internal/queue", "internal/hook", "internal/delivery", "internal/incident", "internal/owner"},
 	{"internal/forge/github", "internal/forge/gitlab", "internal/store", "internal/auth", "internal/config"},

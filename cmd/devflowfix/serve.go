@@ -58,6 +58,9 @@ func (p *process) withApp(run func(*app.App) error) error {
 		if err := a.Store.Ready(p.ctx); err != nil {
 			return err
 		}
+		if err := a.Store.CheckKey(p.ctx); err != nil {
+			return err
+		}
 		return run(a)
 	})
 }

@@ -6,17 +6,22 @@ package app
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"github.com/devflowfix/devflowfix/handlers"
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/config"
+	"github.com/devflowfix/devflowfix/internal/egress"
+	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/forge/github"
 	"github.com/devflowfix/devflowfix/internal/forge/gitlab"
 	"github.com/devflowfix/devflowfix/internal/queue"
+	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
 	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
@@ -26,8 +31,11 @@ type App struct {
 	Config    config.Config
 	Store     *store.Store
 	Tokens    *auth.Tokens
-	Accounts  forge.Accounts
+	Callers   *auth.Callers
+	Access    *auth.Access
+	App       forge.AppSource
 	Metrics   *telemetry.Metrics
+	network   egress.Policy
 	log       zerolog.Logger
 	redis     redis.UniversalClient
 	queue     *queue.Client
@@ -45,13 +53,17 @@ func New(cfg config.Config, log zerolog.Logger) (*App, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	accounts, err := openForges(cfg)
+	network := egress.Policy{Private: cfg.AllowPrivate}
+	registered := &registration{settings: cfg.GitHub, store: st}
+	access, err := openForges(cfg, network, registered, st)
 	if err != nil {
 		return nil, errors.Join(err, st.Close(), rdb.Close())
 	}
 	client := queue.NewClient(rdb)
 	a := &App{
-		Config: cfg, Store: st, Accounts: accounts, Metrics: telemetry.NewMetrics(),
+		Config: cfg, Store: st, Access: access, Metrics: telemetry.NewMetrics(),
+		App:       registered,
+		network:   network,
 		Tokens:    auth.NewTokens(cfg.Keyring, time.Now),
 		log:       log,
 		redis:     rdb,
@@ -59,29 +71,63 @@ func New(cfg config.Config, log zerolog.Logger) (*App, error) {
 		relay:     queue.NewRelay(client, st, log),
 		receivers: map[forge.Provider]forge.Receiver{forge.GitHub: github.Receiver{}, forge.GitLab: gitlab.Receiver{}},
 	}
+	a.Callers = &auth.Callers{Tokens: a.Tokens, Directory: directory{st}, Admins: cfg.Admins, Now: time.Now}
+	if cfg.OIDC.Issuer != "" {
+		a.Callers.OIDC = auth.NewOIDC(cfg.OIDC.Issuer, cfg.OIDC.Audience, network.Client(tokenTimeout), time.Now)
+	}
 	a.Metrics.WatchQueues(client.Stats)
 	return a, nil
 }
 
-// openForges opens what has credentials. A token wins over the App for calls:
-// it is what may manage hooks.
-func openForges(cfg config.Config) (forge.Accounts, error) {
-	accounts := forge.Accounts{}
-	if !cfg.GitHub.Token.IsZero() {
-		gh, err := github.New(github.Config{APIURL: cfg.GitHub.APIURL, AppID: cfg.GitHub.AppID, PrivateKey: cfg.GitHub.PrivateKey})
-		if err != nil {
+// openForges makes the way to the forges.
+func openForges(cfg config.Config, network egress.Policy, registered forge.AppSource, st *store.Store) (*auth.Access, error) {
+	gh, err := github.New(github.Config{APIURL: cfg.GitHub.APIURL, Network: network, App: registered})
+	if err != nil {
+		return nil, err
+	}
+	gl, err := gitlab.New(cfg.GitLab.URL, network)
+	if err != nil {
+		return nil, err
+	}
+	return &auth.Access{
+		Openers:  map[forge.Provider]forge.Opener{forge.GitHub: gh, forge.GitLab: gl},
+		Operator: map[forge.Provider]secret.Text{forge.GitHub: cfg.GitHub.Token, forge.GitLab: cfg.GitLab.Token},
+		Clients:  clients(cfg, network.Client(tokenTimeout), registered),
+		Grants:   st,
+		LoginURL: func(p forge.Provider) string { return cfg.BaseURL + handlers.AuthorizePath(p) },
+		Now:      time.Now,
+	}, nil
+}
+
+// tokenTimeout bounds a request to a forge's token endpoint.
+const tokenTimeout = 10 * time.Second
+
+// clients are the OAuth applications of the settings and, when there is a
+// GitHub App, its own.
+func clients(cfg config.Config, client *http.Client, registered forge.AppSource) func(context.Context) ([]auth.OAuthApp, error) {
+	build := func(p forge.Provider, c forge.Client, base string, o config.OAuth) auth.OAuthApp {
+		return auth.OAuthApp{
+			Provider: p, Client: c, ClientID: o.ClientID, ClientSecret: o.ClientSecret, BaseURL: base,
+			APIURL: cfg.GitHub.APIURL, RedirectURL: cfg.BaseURL + handlers.CallbackPath(p), HTTP: client,
+		}
+	}
+	return func(ctx context.Context) ([]auth.OAuthApp, error) {
+		var all []auth.OAuthApp
+		if !cfg.GitHub.OAuth.IsZero() {
+			all = append(all, build(forge.GitHub, forge.OAuthClient, cfg.GitHub.WebURL, cfg.GitHub.OAuth))
+		}
+		app, err := registered.App(ctx)
+		if err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, err
 		}
-		accounts[forge.GitHub] = forge.Account{Opener: gh, Access: forge.Access{Token: cfg.GitHub.Token}}
-	}
-	if !cfg.GitLab.Token.IsZero() {
-		gl, err := gitlab.New(cfg.GitLab.URL)
-		if err != nil {
-			return nil, err
+		if app.ClientID != "" {
+			all = append(all, build(forge.GitHub, forge.AppClient, cfg.GitHub.WebURL, config.OAuth{ClientID: app.ClientID, ClientSecret: app.ClientSecret}))
 		}
-		accounts[forge.GitLab] = forge.Account{Opener: gl, Access: forge.Access{Token: cfg.GitLab.Token}}
+		if !cfg.GitLab.OAuth.IsZero() {
+			all = append(all, build(forge.GitLab, forge.OAuthClient, cfg.GitLab.URL, cfg.GitLab.OAuth))
+		}
+		return all, nil
 	}
-	return accounts, nil
 }
 
 // Close ends the connections to the stores.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,7 +32,7 @@ func (a *App) Web(ctx context.Context, l net.Listener) error {
 		return err
 	}
 	defer receiving.close()
-	directory := a.Store.NewDirectory(a.Config.GitHub.WebhookSecret, a.log)
+	directory := a.Store.NewDirectory(a.App, a.log)
 	server := &http.Server{
 		Handler:           a.handler(directory, receiving.queue),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -82,8 +83,10 @@ func (a *App) handler(directory handlers.Directory, q *queue.Client) http.Handle
 		Queue:     q,
 		Relay:     a.relay,
 		Redis:     a.redis,
-		Tokens:    a.Tokens,
-		Accounts:  a.Accounts,
+		Callers:   a.Callers,
+		Sessions:  handlers.NewSessions(a.Store.WebSessions(), strings.HasPrefix(a.Config.BaseURL, "https://")),
+		ProxyHops: a.Config.ProxyHops,
+		Access:    a.Access,
 		Receivers: a.receivers,
 		Events: map[forge.Provider]handlers.Events{
 			forge.GitHub: {Known: github.EventNames(), Default: github.DefaultEvents()},

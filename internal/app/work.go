@@ -17,7 +17,7 @@ func (a *App) Work(ctx context.Context) error {
 		Store:     a.Store,
 		Queue:     a.queue,
 		Relay:     a.relay,
-		Accounts:  a.Accounts,
+		Access:    a.Access,
 		Receivers: a.receivers,
 		Metrics:   a.Metrics,
 		Retention: time.Duration(a.Config.RetentionDays) * 24 * time.Hour,
