@@ -8,11 +8,12 @@ import (
 	"context"
 	"net"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/rs/zerolog"
 
 	"github.com/devflowfix/devflowfix/internal/app"
 	"github.com/devflowfix/devflowfix/internal/config"
@@ -23,11 +24,20 @@ import (
 	"github.com/devflowfix/devflowfix/internal/store"
 )
 
-// The tokens that the simulator accepts, and the operator's password.
+// The tokens that the simulator accepts.
 const (
-	githubToken      = "ghp_000000000000000000000000000000000000"
-	gitlabToken      = "glpat-00000000000000000000"
-	operatorPassword = "the operator's password"
+	githubToken = "ghp_000000000000000000000000000000000000"
+	gitlabToken = "glpat-00000000000000000000"
+)
+
+// OperatorPassword is the operator's password of every world.
+const OperatorPassword = "tulip harbour seventeen"
+
+// The OAuth applications at the simulator.
+const (
+	githubClient = "Ov23li00000000000000"
+	gitlabClient = "0000000000000000000000000000000000000000000000000000000000000000"
+	clientSecret = "the secret of the OAuth application"
 )
 
 // World is DevFlowFix with its surroundings.
@@ -39,14 +49,17 @@ type World struct {
 	URL    string // of the web process
 	Redis  *local.Redis
 	// Environ are the settings, for processes started beside this one.
-	Environ []string
-	db      *sqlx.DB
+	Environ  []string
+	db       *sqlx.DB
+	contract func() (*Contract, error)
+	log      *watchedLog
 }
 
 // Options change what Start builds.
 type Options struct {
-	NoWorker bool // start web alone
-	Quiet    bool // no logs: the story is about failures
+	NoWorker bool     // start web alone
+	Quiet    bool     // no logs: the story is about failures
+	Settings []string // NAME=value, beside or in place of those of the world; an empty value leaves one out
 	Sim      forgesim.Config
 }
 
@@ -65,6 +78,8 @@ func Start(tb testing.TB, o Options) *World {
 		tb.Fatal(err)
 	}
 	w := &World{tb: tb, Sim: sim, SimURL: simServer.URL, URL: "http://" + listener.Addr().String(), Redis: localtest.Redis(tb)}
+	w.contract = w.readContract()
+	w.registerClients()
 	database := localtest.Database(tb, "devflowfix", migrate)
 	w.openLedger(database)
 	w.Environ = []string{
@@ -72,22 +87,25 @@ func Start(tb testing.TB, o Options) *World {
 		"REDIS_URL=" + w.Redis.URL(),
 		"WEBHOOK_BASE_URL=" + w.URL,
 		"OAUTH_TOKEN_ENCRYPTION_KEY=" + secret.NewKey(),
-		"OPS_PASSWORD=" + operatorPassword,
+		"OPS_PASSWORD=" + OperatorPassword,
 		"GITHUB_TOKEN=" + githubToken,
 		"GITLAB_TOKEN=" + gitlabToken,
 		"GITHUB_API_URL=" + simServer.URL + forgesim.GitHubAPIPath + "/",
 		"GITLAB_URL=" + simServer.URL + "/gitlab",
+		"GITHUB_WEB_URL=" + simServer.URL + "/github",
+		"GITHUB_OAUTH_CLIENT_ID=" + githubClient,
+		"GITHUB_OAUTH_CLIENT_SECRET=" + clientSecret,
+		"GITLAB_OAUTH_CLIENT_ID=" + gitlabClient,
+		"GITLAB_OAUTH_CLIENT_SECRET=" + clientSecret,
+		"ALLOW_PRIVATE_NETWORKS=true",
 		"ADDR=127.0.0.1:0",
 	}
+	w.set(o.Settings)
 	cfg, err := config.Load("", w.Environ)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	log := zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.WarnLevel)
-	if o.Quiet {
-		log = zerolog.Nop()
-	}
-	w.App, err = app.New(cfg, log)
+	w.App, err = app.New(cfg, w.watchedLog(o.Quiet))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -99,6 +117,15 @@ func Start(tb testing.TB, o Options) *World {
 		}
 	})
 	return w
+}
+
+// set puts settings in the place of those of the same name.
+func (w *World) set(settings []string) {
+	for _, pair := range settings {
+		name, _, _ := strings.Cut(pair, "=")
+		w.Environ = slices.DeleteFunc(w.Environ, func(s string) bool { return strings.HasPrefix(s, name+"=") })
+	}
+	w.Environ = append(w.Environ, settings...)
 }
 
 // run starts the processes and stops them, in order, when the test ends.

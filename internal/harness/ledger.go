@@ -20,7 +20,7 @@ func (w *World) Applied(connectionID string) int {
 }
 
 func (w *World) openLedger(url string) {
-	db, err := sqlx.Open("postgres", url)
+	db, err := sqlx.Open("postgres", url+"&options=-c%20devflowfix.system%3Don")
 	if err != nil {
 		w.tb.Fatal(err)
 	}

@@ -3,10 +3,12 @@ package harness
 import (
 	"bytes"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -32,6 +34,38 @@ func (w *World) Sender(repository string) Sender {
 	}
 	w.tb.Fatalf("%s has no hook", repository)
 	return Sender{}
+}
+
+// SenderOf returns the sender of a hook.
+func (w *World) SenderOf(provider string, hookID int64) Sender {
+	w.tb.Helper()
+	for _, h := range w.Sim.Hooks() {
+		if h.Provider == provider && h.ID == hookID {
+			return Sender{w, h}
+		}
+	}
+	w.tb.Fatalf("%s has no hook %d", provider, hookID)
+	return Sender{}
+}
+
+// Probe sends a delivery that changes nothing and returns how it was answered:
+// queued, duplicate, ignored or, for a sender who is not known, the problem's
+// code.
+func (s Sender) Probe() string {
+	s.w.tb.Helper()
+	event := "push"
+	if s.hook.Provider == forgesim.GitLab {
+		event = "Push Hook"
+	}
+	_, text := s.Send(event, rand.Text(), map[string]any{})
+	var answer struct{ Status, Code any }
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		s.w.tb.Fatalf("the answer is no JSON: %s", text)
+	}
+	if word, ok := answer.Status.(string); ok {
+		return word
+	}
+	return fmt.Sprint(answer.Code)
 }
 
 // Send delivers a payload and returns the answer's status and text.

@@ -1,9 +1,6 @@
 package harness
 
 import (
-	"bytes"
-	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -32,55 +29,20 @@ func (w *World) User(name string) *User {
 	return &User{w: w, ID: u.ID, Token: token}
 }
 
-// Call sends a request to the API and decodes the answer into out, unless that
-// is nil. It returns the status.
-func (u *User) Call(method, path string, in, out any) int {
-	u.w.tb.Helper()
-	var body io.Reader
-	if in != nil {
-		encoded, err := json.Marshal(in)
-		if err != nil {
-			u.w.tb.Fatal(err)
-		}
-		body = bytes.NewReader(encoded)
-	}
-	request, err := http.NewRequestWithContext(u.w.tb.Context(), method, u.w.URL+path, body)
-	if err != nil {
-		u.w.tb.Fatal(err)
-	}
-	request.Header.Set("Authorization", "Bearer "+u.Token)
-	if in != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		u.w.tb.Fatal(err)
-	}
-	defer response.Body.Close() //nolint:errcheck
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		u.w.tb.Fatal(err)
-	}
-	if out != nil {
-		if err := json.Unmarshal(answer, out); err != nil {
-			u.w.tb.Fatalf("%s %s: %d %s", method, path, response.StatusCode, answer)
-		}
-	}
-	return response.StatusCode
-}
-
 // Connection is a connection as the API shows it.
 type Connection struct {
 	ID             string     `json:"id"`
 	FullName       string     `json:"repository_full_name"`
+	IsEnabled      bool       `json:"is_enabled"`
 	HookID         int64      `json:"webhook_id"`
 	HookURL        string     `json:"webhook_url"`
 	HookStatus     string     `json:"webhook_status"`
 	HookEvents     []string   `json:"webhook_events"`
 	LastDeliveryAt *time.Time `json:"webhook_last_delivery_at"`
 	HookError      *struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
+		Code    string     `json:"code"`
+		Message string     `json:"message"`
+		NextTry *time.Time `json:"next_try_at"`
 	} `json:"webhook_error"`
 }
 
@@ -109,6 +71,16 @@ func (u *User) Connection(id string) Connection {
 	var c Connection
 	if status := u.Call(http.MethodGet, "/api/v2/repositories/connections/"+id, nil, &c); status != http.StatusOK {
 		u.w.tb.Fatalf("connection %s: %d", id, status)
+	}
+	return c
+}
+
+// Change changes a connection and returns what it is then.
+func (u *User) Change(id string, change map[string]any) Connection {
+	u.w.tb.Helper()
+	var c Connection
+	if status := u.Call(http.MethodPatch, "/api/v2/repositories/connections/"+id, change, &c); status != http.StatusOK {
+		u.w.tb.Fatalf("change %s: %d", id, status)
 	}
 	return c
 }
