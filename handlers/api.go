@@ -49,6 +49,7 @@ func (d Deps) mountAPI(mux *http.ServeMux) {
 	api.UseMiddleware(d.authenticate)
 
 	d.connectionRoutes(api)
+	d.repositoryRoutes(api)
 	d.incidentRoutes(api)
 	d.grantRoutes(api)
 	d.credentialRoutes(api)

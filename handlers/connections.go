@@ -323,11 +323,23 @@ func (d Deps) changeConnection(ctx context.Context, caller auth.Identity, in *ch
 		return nil, err
 	}
 	d.Relay.Send(ctx, tasks)
-	d.audit(ctx, caller, "connection.change", c.ID, map[string]any{"is_enabled": c.IsEnabled, "auto_pr_enabled": c.AutoPR, "webhook_events": c.HookEvents})
+	d.audit(ctx, caller, changeName(in.Body.IsEnabled), c.ID, map[string]any{"is_enabled": c.IsEnabled, "auto_pr_enabled": c.AutoPR, "webhook_events": c.HookEvents})
 	if len(tasks) > 0 {
 		waiting, cancel := context.WithTimeout(ctx, hookWait)
 		defer cancel()
 		c = d.awaitHook(waiting, caller, c)
 	}
 	return &connectionOutput{Body: showConnection(c)}, nil
+}
+
+// changeName is what the audit calls a change.
+func changeName(enabled *bool) string {
+	switch {
+	case enabled == nil:
+		return "connection.change"
+	case *enabled:
+		return "connection.resume"
+	default:
+		return "connection.pause"
+	}
 }

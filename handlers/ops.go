@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -56,6 +57,9 @@ func (d Deps) operator(next http.Handler) http.Handler {
 			w.Header().Set("WWW-Authenticate", `Basic realm="DevFlowFix operators"`)
 			problemFor(r.Context(), http.StatusUnauthorized, fault.New(fault.Unauthenticated, "Log in with any name and the operator's password.")).write(w)
 			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			d.audit(r.Context(), auth.Identity{Name: "operator"}, "ops."+strings.ToLower(r.Method), r.URL.Path, nil)
 		}
 		next.ServeHTTP(w, r)
 	})

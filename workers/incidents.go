@@ -90,6 +90,7 @@ func (d Deps) findEvidence(ctx context.Context, t *asynq.Task) error {
 	jobs, err := d.readJobs(ctx, c, pending.Run)
 	state := store.EvidenceReady
 	if err != nil {
+		err = d.Access.Rejected(ctx, onBehalf(c), err)
 		state = fault.Sentence(err)
 	}
 	if saveErr := d.Store.SaveEvidence(ctx, c.ID, want.RunID, want.Attempt, jobs, state); saveErr != nil {

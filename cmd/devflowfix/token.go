@@ -7,6 +7,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/app"
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/store"
 )
 
 type tokenCommand struct {
@@ -38,6 +39,10 @@ func (c tokenCommand) Run(p *process) error {
 func issueToken(p *process, a *app.App, c tokenCommand) (string, error) {
 	user, err := a.Store.EnsureUser(p.ctx, c.User, c.Admin)
 	if err != nil {
+		return "", err
+	}
+	detail := map[string]any{"expires": c.Expires.String(), "admin": user.IsAdmin}
+	if err := a.Store.RecordAudit(p.ctx, store.Audit{UserID: user.ID, Actor: "operator", Action: "token.issue", Target: user.Name}, detail); err != nil {
 		return "", err
 	}
 	return a.Tokens.Issue(auth.Identity{UserID: user.ID, Name: user.Name, Admin: user.IsAdmin}, c.Expires)

@@ -88,7 +88,7 @@ var consequences = map[Kind]consequence{
 	Unavailable:     {http.StatusServiceUnavailable, Retry},
 	Transient:       {http.StatusBadGateway, Retry},
 	Throttled:       {http.StatusServiceUnavailable, Retry},
-	Credentials:     {http.StatusBadGateway, Park},
+	Credentials:     {http.StatusForbidden, Park},
 	Permanent:       {http.StatusBadGateway, Archive},
 	Internal:        {http.StatusInternalServerError, Retry},
 }

@@ -214,10 +214,46 @@ type Identity interface {
 	Self(ctx context.Context) (Person, error)
 }
 
-// Repositories resolves names.
+// Repositories finds repositories.
 type Repositories interface {
 	// Repository finds a repository by its full name, following renames.
 	Repository(ctx context.Context, fullName string) (Repository, error)
+	// RepositoryByID finds a repository by its id, whatever its name is now.
+	RepositoryByID(ctx context.Context, id int64) (Repository, error)
+	// Accessible is a page of the repositories that the access may see as a
+	// member, most recently active first.
+	Accessible(ctx context.Context, q RepositoryQuery) (RepositoryPage, error)
+}
+
+// Permission is what an account may do in a repository.
+type Permission string
+
+// The permissions. Each holds those before it. Webhooks need the last:
+// GitHub's admin, GitLab's Maintainer.
+const (
+	ReadPermission  Permission = "read"
+	WritePermission Permission = "write"
+	AdminPermission Permission = "admin"
+)
+
+// RepositoryQuery asks for a page of repositories.
+type RepositoryQuery struct {
+	Search     string // a part of the name; empty for all
+	Visibility string // public or private; empty for both
+	Page       int    // from 1
+	Size       int    // at most 100
+}
+
+// RepositoryPage is a page of repositories.
+type RepositoryPage struct {
+	List []Accessible
+	Next int // the next page; zero on the last
+}
+
+// Accessible is a repository with what the access may do in it.
+type Accessible struct {
+	Repository
+	Permission Permission
 }
 
 // Hooks manages the webhooks of a repository.

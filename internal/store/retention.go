@@ -38,6 +38,7 @@ type Expired struct {
 	Keys       int64
 	Bodies     int64
 	Tombstones int64
+	Logins     int64 // sessions and refresh tokens
 }
 
 // Expire drops the deliveries, ledger keys and left-over bodies of before the
@@ -71,12 +72,15 @@ func (s *Store) Expire(ctx context.Context, keep time.Time) (Expired, error) {
 		{&e.Keys, `DELETE FROM delivery_keys WHERE received_at < $1`},
 		{&e.Bodies, `DELETE FROM bodies WHERE created_at < $1`},
 		{&e.Tombstones, `DELETE FROM hook_tombstones WHERE created_at < $1`},
+		{&e.Logins, `DELETE FROM sessions WHERE expiry < $1`},
+		{&e.Logins, `DELETE FROM refresh_tokens WHERE expires_at < $1`},
 	} {
 		result, err := s.db.ExecContext(ctx, old.sql, keep)
 		if err != nil {
 			return e, fmt.Errorf("expire: %w", classify(err))
 		}
-		*old.count, _ = result.RowsAffected() // lib/pq always knows
+		n, _ := result.RowsAffected() // lib/pq always knows
+		*old.count += n
 	}
 	return e, nil
 }

@@ -38,7 +38,6 @@ type GitHub struct {
 	config    Config
 	transport http.RoundTripper
 	blobs     *http.Client // fetches logs, without any credentials
-	users     githubapp.ClientCreator
 
 	mu            sync.Mutex
 	app           forge.App // whose installations can be opened
@@ -52,7 +51,6 @@ func New(c Config) (*GitHub, error) {
 	}
 	g := &GitHub{config: c, transport: c.Network.Transport()}
 	g.blobs = &http.Client{Transport: g.transport}
-	g.users = g.creator(forge.App{})
 	return g, nil
 }
 
@@ -75,19 +73,19 @@ func (g *GitHub) Open(ctx context.Context, a forge.Access) (forge.Forge, error) 
 }
 
 func (g *GitHub) client(ctx context.Context, a forge.Access) (*github.Client, error) {
-	creator := g.users
-	if a.Installation != 0 {
-		var err error
-		if creator, err = g.ofApp(ctx); err != nil {
-			return nil, err
-		}
-	}
 	var client *github.Client
 	var err error
 	if a.Installation != 0 {
+		var creator githubapp.ClientCreator
+		if creator, err = g.ofApp(ctx); err != nil {
+			return nil, err
+		}
 		client, err = creator.NewInstallationClient(a.Installation)
 	} else {
-		client, err = creator.NewTokenClient(a.Token.Reveal())
+		// Not by githubapp, whose clients for tokens take neither its time-out
+		// nor its transport.
+		client, err = github.NewClient(github.WithURLs(&g.config.APIURL, nil), github.WithAuthToken(a.Token.Reveal()),
+			github.WithUserAgent(userAgent), github.WithTimeout(requestTimeout), github.WithTransport(g.transport))
 	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Credentials, err, "DevFlowFix cannot log in at GitHub. The operator checks GITHUB_TOKEN or the App's key.")
@@ -130,27 +128,6 @@ func (a api) Self(ctx context.Context) (forge.Person, error) {
 		return forge.Person{}, classify(err)
 	}
 	return forge.Person{ID: user.GetID(), Login: user.GetLogin(), Name: user.GetName()}, nil
-}
-
-// Repository finds a repository by name; GitHub redirects from old names.
-func (a api) Repository(ctx context.Context, fullName string) (forge.Repository, error) {
-	owner, name, ok := strings.Cut(fullName, "/")
-	if !ok {
-		return forge.Repository{}, fault.New(fault.Invalid, "A GitHub repository is named owner/repo.")
-	}
-	r, _, err := a.Repositories.Get(ctx, owner, name)
-	if err != nil {
-		err = classify(err)
-		if fault.Is(err, fault.NotFound) {
-			return forge.Repository{}, fault.Wrap(fault.NotFound, err, fmt.Sprintf(
-				"GitHub shows no repository %s to us. Check the name, and that the token may read it.", fullName))
-		}
-		return forge.Repository{}, err
-	}
-	return forge.Repository{
-		Provider: forge.GitHub, ID: r.GetID(), FullName: r.GetFullName(), DefaultBranch: r.GetDefaultBranch(),
-		WebURL: r.GetHTMLURL(), Private: r.GetPrivate(), Archived: r.GetArchived(),
-	}, nil
 }
 
 // split gives the two halves of a stored full name.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -78,35 +77,6 @@ func (a api) Self(ctx context.Context) (forge.Person, error) {
 	}
 	_, err := a.call(ctx, http.MethodGet, "user", nil, &user)
 	return forge.Person{ID: user.ID, Login: user.Username, Name: user.Name}, err
-}
-
-// Repository finds a project by its path; GitLab redirects from old paths.
-func (a api) Repository(ctx context.Context, fullName string) (forge.Repository, error) {
-	return a.project(ctx, url.PathEscape(fullName), fullName)
-}
-
-// project reads a project by id or escaped path; name is for the sentence.
-func (a api) project(ctx context.Context, id, name string) (forge.Repository, error) {
-	var p struct {
-		ID            int64  `json:"id"`
-		Path          string `json:"path_with_namespace"`
-		DefaultBranch string `json:"default_branch"`
-		WebURL        string `json:"web_url"`
-		Visibility    string `json:"visibility"`
-		Archived      bool   `json:"archived"`
-	}
-	_, err := a.call(ctx, http.MethodGet, "projects/"+id, nil, &p)
-	if fault.Is(err, fault.NotFound) {
-		return forge.Repository{}, fault.Wrap(fault.NotFound, err, fmt.Sprintf(
-			"GitLab shows no project %s to us. Check the path, and that the token may read it.", name))
-	}
-	if err != nil {
-		return forge.Repository{}, err
-	}
-	return forge.Repository{
-		Provider: forge.GitLab, ID: p.ID, FullName: p.Path, DefaultBranch: p.DefaultBranch,
-		WebURL: p.WebURL, Private: p.Visibility != "public", Archived: p.Archived,
-	}, nil
 }
 
 // of is the API path of something in a project. Always by the numeric id: by
