@@ -53,14 +53,18 @@ func newLimits() limits {
 	return limits{refusals: auth.NewLimits(rate.Every(2*time.Second), 30), logins: auth.NewLimits(rate.Every(2*time.Second), 30)}
 }
 
-// inBrowser surrounds what browsers use: the session, and the refusal of
-// requests that another site makes in a user's name.
+// inBrowser surrounds what browsers use: headers that guard them, the session,
+// and the refusal of requests that another site makes in a user's name.
 func (d Deps) inBrowser(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, fault.New(fault.Forbidden, "Another site made this request. Make it from DevFlowFix itself."))
 	}))
-	return protection.Handler(d.Sessions.LoadAndSave(next))
+	inner := protection.Handler(d.Sessions.LoadAndSave(next))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.guard(w.Header())
+		inner.ServeHTTP(w, r)
+	})
 }
 
 // Operations name in their metadata the scope that they ask of a credential;

@@ -19,7 +19,6 @@ func (d Deps) observe(next http.Handler) http.Handler {
 		id := telemetry.NewRequestID()
 		log := d.Log.With().Str(telemetry.RequestID, id).Logger()
 		r = withAddress(r.WithContext(telemetry.WithRequestID(log.WithContext(r.Context()), id)), d.ProxyHops)
-		d.guard(w.Header())
 		w.Header().Set("X-Request-Id", id)
 		defer func() {
 			if cause := recover(); cause != nil {
@@ -30,8 +29,8 @@ func (d Deps) observe(next http.Handler) http.Handler {
 	})
 }
 
-// guard sets what every answer tells a browser: keep nothing, guess nothing,
-// run nothing, be in nobody's frame. Pages allow themselves more.
+// guard sets what an answer tells a browser: keep nothing, guess nothing, run
+// nothing, be in nobody's frame. Pages allow themselves more.
 func (d Deps) guard(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
