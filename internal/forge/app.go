@@ -2,6 +2,7 @@ package forge
 
 import (
 	"context"
+	"time"
 
 	"github.com/devflowfix/devflowfix/internal/secret"
 )
@@ -18,8 +19,66 @@ type App struct {
 	PrivateKey    secret.Text // PEM
 }
 
+// InstallURL is the page on which the App is installed; empty when only
+// settings tell of the App.
+func (a App) InstallURL() string {
+	if a.URL == "" {
+		return ""
+	}
+	return a.URL + "/installations/new"
+}
+
 // AppSource knows the GitHub App, which may be registered while we run.
 type AppSource interface {
 	// App returns the App; NotFound when there is none.
 	App(ctx context.Context) (App, error)
+}
+
+// Apps is GitHub as the GitHub App sees it. Its methods fail with the kinds of
+// package fault, as those of Forge do, and NotFound when there is no App.
+type Apps interface {
+	// Register turns the code that GitHub gave for a manifest into the App.
+	// A code that was used or has expired is Invalid. It works once: the
+	// answer is the only copy of the App's secrets.
+	Register(ctx context.Context, code string) (App, error)
+	// Installations returns all installations, of all pages.
+	Installations(ctx context.Context) ([]Installation, error)
+	// Installation returns one; Gone when GitHub has it no more.
+	Installation(ctx context.Context, id int64) (Installation, error)
+	// InstallationRepositories returns all repositories that an installation
+	// reaches. While it is suspended that is Credentials, with the code
+	// InstallationSuspended.
+	InstallationRepositories(ctx context.Context, id int64) ([]Repository, error)
+	// UserRepositories returns the repositories of installations that the
+	// owner of a user token of the App was given access to.
+	UserRepositories(ctx context.Context, token secret.Text) ([]UserRepository, error)
+}
+
+// Codes of failures that only the App meets.
+const (
+	InstallationSuspended = "installation_suspended"
+	InstallationGone      = "installation_gone"
+)
+
+// Installation is the GitHub App on an account, as GitHub says.
+type Installation struct {
+	ID          int64
+	Account     string // login; it changes with the account's name
+	AccountID   int64
+	Selection   string            // all or selected
+	Permissions map[string]string // name to read, write or admin
+	Events      []string          // sorted
+	SettingsURL string            // where an owner changes it, and accepts new permissions
+	SuspendedAt time.Time         // zero while it is not
+}
+
+// Suspended reports whether the account's owners have stopped it for a while.
+func (i Installation) Suspended() bool { return !i.SuspendedAt.IsZero() }
+
+// UserRepository is a repository of an installation with what a user may do
+// in it.
+type UserRepository struct {
+	RepositoryID   int64
+	InstallationID int64
+	Permission     Permission
 }

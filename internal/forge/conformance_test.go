@@ -2,6 +2,7 @@ package forge_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/forge/github"
 	"github.com/devflowfix/devflowfix/internal/forge/gitlab"
+	"github.com/devflowfix/devflowfix/internal/forge/payload"
 	"github.com/devflowfix/devflowfix/internal/forgesim"
 	"github.com/devflowfix/devflowfix/internal/secret"
 )
@@ -285,14 +287,26 @@ func TestFaultsHaveTheirKinds(t *testing.T) {
 		code  string
 	}{
 		{"a revoked token", forgesim.Fault{Status: 401, Body: `{"message":"Bad credentials"}`}, fault.Credentials, "token_rejected"},
-		{"a missing permission", forgesim.Fault{Status: 403, Body: `{"message":"Resource not accessible by integration"}`}, fault.Credentials, "missing_permission"},
-		{"not found", forgesim.Fault{Status: 404, Body: `{"message":"Not Found"}`}, fault.NotFound, ""},
+		{"a missing permission", forgesim.Fault{Provider: "github", Status: 403, Headers: map[string]string{"X-Accepted-GitHub-Permissions": "repository_hooks=write"},
+			Body: `{"message":"Resource not accessible by integration"}`}, fault.Credentials, "missing_permission"},
+		{"a missing scope", forgesim.Fault{Provider: "github", Status: 404, Headers: map[string]string{"X-OAuth-Scopes": "gist", "X-Accepted-OAuth-Scopes": "admin:repo_hook, repo"},
+			Body: `{"message":"Not Found"}`}, fault.Credentials, "missing_scope"},
+		{"a missing scope", forgesim.Fault{Provider: "gitlab", Status: 403, Body: `{"error":"insufficient_scope"}`}, fault.Credentials, "missing_scope"},
+		{"single sign-on", forgesim.Fault{Provider: "github", Status: 403, Headers: map[string]string{"X-GitHub-SSO": "required; url=https://github.com/orgs/acme/sso?authorization_request=1"},
+			Body: `{"message":"Resource protected by organization SAML enforcement."}`}, fault.Credentials, "sso_required"},
+		{"a restricted OAuth app", forgesim.Fault{Provider: "github", Status: 403,
+			Body: `{"message":"Although you appear to have the correct authorization credentials, the organization has enabled OAuth App access restrictions."}`}, fault.Credentials, "oauth_app_restricted"},
+		{"no admin", forgesim.Fault{Provider: "github", Status: 403, Body: `{"message":"Must have admin rights to Repository."}`}, fault.Credentials, "no_admin"},
+		{"no admin", forgesim.Fault{Provider: "gitlab", Status: 403, Body: `{"message":"403 Forbidden"}`}, fault.Credentials, "no_admin"},
+		{"an archived repository", forgesim.Fault{Provider: "github", Status: 403, Body: `{"message":"Repository was archived so is read-only."}`}, fault.Permanent, "archived"},
+		{"not found although the repository is there", forgesim.Fault{Status: 404, Body: `{"message":"Not Found"}`}, fault.Credentials, "no_admin"},
 		{"throttled for a time", forgesim.Fault{Status: 429, Headers: map[string]string{"Retry-After": "7"}, Body: `{}`}, fault.Throttled, "rate_limited"},
 		{"throttled until a time", forgesim.Fault{Status: 429, Headers: map[string]string{
 			"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": soon, "RateLimit-Reset": soon}, Body: `{}`}, fault.Throttled, "rate_limited"},
 		{"throttled without a word", forgesim.Fault{Status: 429, Body: `{}`}, fault.Throttled, "rate_limited"},
 		{"refused settings", forgesim.Fault{Status: 422, Body: `{"message":"Validation Failed"}`}, fault.Permanent, ""},
 		{"gone", forgesim.Fault{Status: 410, Body: `{}`}, fault.Permanent, ""},
+		{"unreachable", forgesim.Fault{Reset: true}, fault.Transient, "unreachable"},
 		{"trouble", forgesim.Fault{Status: 500, Body: `oops`}, fault.Transient, ""},
 		{"a gateway that gave up", forgesim.Fault{Status: 502, AfterApply: true, Body: `<html>`}, fault.Transient, ""},
 		{"a cut connection", forgesim.Fault{Reset: true}, fault.Transient, ""},
@@ -302,6 +316,9 @@ func TestFaultsHaveTheirKinds(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			overBoth(t, func(t *testing.T, s *stage) {
+				if tt.fault.Provider != "" && tt.fault.Provider != string(s.provider) {
+					return // what only one of them says
+				}
 				f := tt.fault
 				f.Method = http.MethodPost
 				if err := s.sim.SetFault(f); err != nil {
@@ -363,3 +380,108 @@ func TestFailedJobsAndTheEndOfTheirLogs(t *testing.T) {
 		}
 	})
 }
+
+func TestTheLogRemembersWhatWasSent(t *testing.T) {
+	overBoth(t, func(t *testing.T, s *stage) {
+		made, err := s.CreateHook(t.Context(), s.repo, s.spec(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 30 {
+			if _, err := s.sim.Pass(forgesim.RunSpec{Provider: string(s.provider), Repository: s.repo.FullName}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.sim.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		sent := map[string]bool{}
+		for _, d := range s.sim.Deliveries() {
+			sent[d.GUID] = true
+		}
+		cursor, pages := "", 0
+		var first forge.LoggedDelivery
+		for {
+			page, err := s.Deliveries(t.Context(), s.repo, made.ID, cursor)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range page.List {
+				if !sent[d.ID] || d.Event == "" || d.LogID == 0 {
+					t.Errorf("logged %+v was never sent", d)
+				}
+				if delete(sent, d.ID); first.ID == "" {
+					first = d
+				}
+			}
+			if pages++; page.Next == "" {
+				break
+			}
+			cursor = page.Next
+		}
+		if len(sent) > 0 || pages < 2 {
+			t.Errorf("%d deliveries are missing from %d pages", len(sent), pages)
+		}
+		whole, err := s.Delivery(t.Context(), s.repo, made.ID, first)
+		if err != nil || !payload.IsObject(whole.Payload) {
+			t.Errorf("payload %.40s, %v", whole.Payload, err)
+		}
+		before := len(s.sim.Deliveries())
+		if err := s.Redeliver(t.Context(), s.repo, made.ID, first); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.sim.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if all := s.sim.Deliveries(); len(all) != before+1 {
+			t.Errorf("%d deliveries after the redelivery of one, %d before", len(all), before)
+		}
+	})
+}
+
+func TestRecentRunsAreAsTheirDeliveriesTold(t *testing.T) {
+	overBoth(t, func(t *testing.T, s *stage) {
+		if _, err := s.CreateHook(t.Context(), s.repo, s.spec(1)); err != nil {
+			t.Fatal(err)
+		}
+		for _, play := range []func(forgesim.RunSpec) (forgesim.Run, error){s.sim.Pass, s.sim.Fail} {
+			if _, err := play(forgesim.RunSpec{Provider: string(s.provider), Repository: s.repo.FullName, Branch: "main"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.sim.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told := map[int64]forge.Run{}
+		for _, d := range s.sim.Deliveries() {
+			document, err := json.Marshal(d.Payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := receivers[s.provider].Decode(d.Event, document)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Run != nil && e.Run.Verdict != forge.Unsettled {
+				told[e.Run.ID] = *e.Run
+			}
+		}
+		runs, err := s.RecentRuns(t.Context(), s.repo, time.Now().Add(-time.Hour), 50)
+		if err != nil || len(runs) != 2 || runs[0].ID < runs[1].ID {
+			t.Fatalf("RecentRuns = %+v, %v", runs, err)
+		}
+		for _, r := range runs {
+			want := told[r.ID]
+			// What the list of an API does not tell.
+			r.FailedJobs, want.FailedJobs, want.Title, r.Title = nil, nil, "", ""
+			if s.provider == forge.GitLab {
+				r.CommitTitle, want.CommitTitle, r.StartedAt, want.StartedAt = "", "", time.Time{}, time.Time{}
+			}
+			if diff := cmp.Diff(want, r); diff != "" {
+				t.Errorf("run %d (-delivered +listed):\n%s", r.ID, diff)
+			}
+		}
+	})
+}
+
+var receivers = map[forge.Provider]forge.Receiver{forge.GitHub: github.Receiver{}, forge.GitLab: gitlab.Receiver{}}

@@ -176,9 +176,12 @@ type Event struct {
 	Action       string // the forge's own action or status; may be empty
 	Repository   Repository
 	Installation int64 // GitHub App installation; zero for hooks
-	Run          *Run
-	Change       *Change
-	Push         *Push
+	// SenderID is the account that caused an event about an installation: who
+	// installed it, or whose authorisation was revoked.
+	SenderID int64
+	Run      *Run
+	Change   *Change
+	Push     *Push
 }
 
 // Access is what a call to a forge is made with. An installation wins over a
@@ -206,6 +209,8 @@ type Forge interface {
 	Repositories
 	Hooks
 	Runs
+	DeliveryLog
+	RunLog
 }
 
 // Identity tells whose access it is.
@@ -256,7 +261,15 @@ type Accessible struct {
 	Permission Permission
 }
 
-// Hooks manages the webhooks of a repository.
+// Codes of failures that have consequences beyond the failed call.
+const (
+	Archived       = "archived"        // the repository is read-only
+	RepositoryGone = "repository_gone" // deleted, or out of our sight: the forges tell neither from the other
+	NoAdmin        = "no_admin"        // the repository can be seen, but its hooks cannot be managed
+)
+
+// Hooks manages the webhooks of a repository. Where the repository itself is
+// gone, its methods are NotFound with the code RepositoryGone.
 type Hooks interface {
 	// ListHooks returns all hooks of all pages.
 	ListHooks(ctx context.Context, repo Repository) ([]Hook, error)

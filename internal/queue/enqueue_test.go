@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -163,26 +164,33 @@ func TestATaskOfUnknownStateIsNoDuplicate(t *testing.T) {
 	}
 }
 
-func TestRedisThatIsGoneIsUnavailable(t *testing.T) {
-	t.Parallel()
-	w := start(t)
-	if err := w.server.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	for name, call := range map[string]func(context.Context) error{
-		"Enqueue":  func(ctx context.Context) error { _, err := w.client.Enqueue(ctx, evidence(1)); return err },
-		"Seen":     func(ctx context.Context) error { _, err := w.client.Seen(ctx, "rpc_1", "1"); return err },
-		"MarkSeen": func(ctx context.Context) error { return w.client.MarkSeen(ctx, "rpc_1", "1") },
-		"Ping":     w.client.Ping,
-		"Reclaim":  func(ctx context.Context) error { _, err := w.client.Reclaim(ctx); return err },
-		"Check":    func(ctx context.Context) error { _, err := w.client.Check(ctx); return err },
-		"Stats":    func(ctx context.Context) error { _, err := w.client.Stats(ctx); return err },
-	} {
-		t.Run(name, func(t *testing.T) {
+func TestARedisThatDoesNotAnswerIsUnavailableWithinASecond(t *testing.T) {
+	for _, how := range []string{"killed", "hung"} {
+		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			if err := call(t.Context()); !fault.Is(err, fault.Unavailable) {
-				t.Errorf("error = %v, want unavailable", err)
+			w := start(t)
+			w.take(how)
+			var calls sync.WaitGroup
+			for name, call := range map[string]func(context.Context) error{
+				"Enqueue":  func(ctx context.Context) error { _, err := w.client.Enqueue(ctx, evidence(1)); return err },
+				"Seen":     func(ctx context.Context) error { _, err := w.client.Seen(ctx, "rpc_1", "1"); return err },
+				"MarkSeen": func(ctx context.Context) error { return w.client.MarkSeen(ctx, "rpc_1", "1") },
+				"Ping":     w.client.Ping,
+				"Reclaim":  func(ctx context.Context) error { _, err := w.client.Reclaim(ctx); return err },
+				"Check":    func(ctx context.Context) error { _, err := w.client.Check(ctx); return err },
+				"Stats":    func(ctx context.Context) error { _, err := w.client.Stats(ctx); return err },
+			} {
+				calls.Go(func() {
+					began := time.Now()
+					if err := call(t.Context()); !fault.Is(err, fault.Unavailable) {
+						t.Errorf("%s = %v, want unavailable", name, err)
+					}
+					if took := time.Since(began); took > 3*time.Second { // a second, on an idle machine
+						t.Errorf("%s took %s", name, took)
+					}
+				})
 			}
+			calls.Wait()
 		})
 	}
 }

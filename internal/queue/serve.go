@@ -49,11 +49,14 @@ func (w Workers) Serve(ctx context.Context, rdb redis.UniversalClient, handler a
 			Concurrency:       w.Concurrency,
 			Queues:            weights,
 			TaskCheckInterval: fetchEvery,
-			ShutdownTimeout:   finishWithin,
-			RetryDelayFunc:    func(n int, err error, _ *asynq.Task) time.Duration { return delay(n, err) },
-			BaseContext:       func() context.Context { return w.Log.WithContext(context.Background()) },
-			Logger:            logger{w.Log},
-			LogLevel:          asynq.WarnLevel,
+			// asynq looks every 5 s for what is to be tried again; that is long
+			// for somebody who waits for their hook.
+			DelayedTaskCheckInterval: time.Second,
+			ShutdownTimeout:          finishWithin,
+			RetryDelayFunc:           func(n int, err error, _ *asynq.Task) time.Duration { return delay(n, err) },
+			BaseContext:              func() context.Context { return w.Log.WithContext(context.Background()) },
+			Logger:                   logger{w.Log},
+			LogLevel:                 asynq.WarnLevel,
 		})
 		if err := s.Start(handler); err != nil {
 			return fmt.Errorf("start worker: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,6 +100,19 @@ func (w *world) await(name string, t queue.Task, state asynq.TaskState) *asynq.T
 		return info != nil && info.State == state
 	})
 	return info
+}
+
+// take takes Redis away: killed, nobody is at its address; hung, somebody is
+// who does not answer.
+func (w *world) take(how string) {
+	w.Helper()
+	away := w.server.Kill
+	if how == "hung" {
+		away = func() error { return syscall.Kill(w.server.Pid(), syscall.SIGSTOP) }
+	}
+	if err := away(); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // eventually waits until check returns true; what says what it waits for.

@@ -49,16 +49,22 @@ type class struct {
 
 // A killed worker's task counts as retried, so every class has some.
 var classes = map[string]class{
-	TypeDeliver:        {queue: Deliveries, retries: 25, timeout: time.Minute},
-	TypeHookEnsure:     {queue: HookQueue, retries: 60, timeout: 2 * time.Minute},
-	TypeHookRemove:     {queue: HookQueue, retries: 60, timeout: 2 * time.Minute},
-	TypeGrantRefresh:   {queue: HookQueue, retries: 20, timeout: time.Minute},
-	TypeGrantForget:    {queue: HookQueue, retries: 200, timeout: time.Minute},
-	TypeEvidence:       {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
-	TypeSweepOutbox:    {queue: Sweep, retries: 3, timeout: time.Minute, keep: time.Minute},
-	TypeSweepGrants:    {queue: Sweep, retries: 3, timeout: time.Minute, keep: 5 * time.Minute},
-	TypeSweepOrphans:   {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},
-	TypeSweepRetention: {queue: Sweep, retries: 3, timeout: 10 * time.Minute, keep: 2 * time.Hour},
+	TypeDeliver:      {queue: Deliveries, retries: 25, timeout: time.Minute},
+	TypeHookEnsure:   {queue: HookQueue, retries: 60, timeout: 2 * time.Minute},
+	TypeHookRemove:   {queue: HookQueue, retries: 60, timeout: 2 * time.Minute},
+	TypeGrantRefresh: {queue: HookQueue, retries: 20, timeout: time.Minute},
+	TypeGrantForget:  {queue: HookQueue, retries: 200, timeout: time.Minute},
+	TypeEvidence:     {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
+	// Finished ones are kept for a while, so that a repository which is missing
+	// has its installation looked at once in that time, not for every delivery.
+	TypeInstallationSync: {queue: HookQueue, retries: 60, timeout: 5 * time.Minute, keep: 10 * time.Minute},
+	TypeAccessRefresh:    {queue: HookQueue, retries: 20, timeout: 2 * time.Minute},
+
+	TypeSweepInstallations: {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 2 * time.Hour},
+	TypeSweepOutbox:        {queue: Sweep, retries: 3, timeout: time.Minute, keep: time.Minute},
+	TypeSweepGrants:        {queue: Sweep, retries: 3, timeout: time.Minute, keep: 5 * time.Minute},
+	TypeSweepOrphans:       {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},
+	TypeSweepRetention:     {queue: Sweep, retries: 3, timeout: 10 * time.Minute, keep: 2 * time.Hour},
 }
 
 // asynq gives the task the form that asynq enqueues, with its class' options.

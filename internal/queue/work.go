@@ -23,6 +23,10 @@ const (
 	TypeSweepGrants    = "sweep:grants"
 	TypeGrantRefresh   = "grant:refresh"
 	TypeGrantForget    = "grant:forget"
+
+	TypeInstallationSync   = "installation:sync"
+	TypeAccessRefresh      = "access:refresh"
+	TypeSweepInstallations = "sweep:installations"
 )
 
 // HookEnsure asks for a connection's hook to be as the user wants it.
@@ -99,6 +103,43 @@ func NewGrantForget(userID string, p forge.Provider, notBefore time.Time) Task {
 
 // DecodeGrantForget reads the task.
 func DecodeGrantForget(t *asynq.Task) (GrantForget, error) { return decode[GrantForget](t) }
+
+// InstallationSync asks for what we know of an installation of the GitHub App to
+// be what GitHub says.
+type InstallationSync struct {
+	InstallationID int64 `json:"installation_id"`
+	SenderID       int64 `json:"sender_id,omitempty"` // the account that changed it
+}
+
+// NewInstallationSync makes the task. cause tells tasks apart: a task that runs
+// may have asked GitHub before the change that another one is for.
+func NewInstallationSync(id, sender int64, cause string) Task {
+	return newTask(TypeInstallationSync, fmt.Sprintf("%d:%s", id, cause), InstallationSync{id, sender})
+}
+
+// DecodeInstallationSync reads the task.
+func DecodeInstallationSync(t *asynq.Task) (InstallationSync, error) {
+	return decode[InstallationSync](t)
+}
+
+// AccessRefresh asks what a user may see by the GitHub App.
+type AccessRefresh struct {
+	UserID string `json:"user_id"`
+}
+
+// NewAccessRefresh makes the task. Without a cause a user has one at a time;
+// with one it is a task of its own, for a change that one which runs may not
+// have seen.
+func NewAccessRefresh(userID, cause string) Task {
+	id := userID
+	if cause != "" {
+		id += ":" + cause
+	}
+	return newTask(TypeAccessRefresh, id, AccessRefresh{userID})
+}
+
+// DecodeAccessRefresh reads the task.
+func DecodeAccessRefresh(t *asynq.Task) (AccessRefresh, error) { return decode[AccessRefresh](t) }
 
 // NewPeriodic makes the task of a sweep for the period that begins at start.
 // It exists once, whoever enqueues it how often.

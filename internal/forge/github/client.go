@@ -3,13 +3,13 @@ package github
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/go-github/v89/github"
+	"github.com/maypok86/otter/v2"
 	"github.com/palantir/go-githubapp/githubapp"
 
 	"github.com/devflowfix/devflowfix/internal/egress"
@@ -41,7 +41,7 @@ type GitHub struct {
 
 	mu            sync.Mutex
 	app           forge.App // whose installations can be opened
-	installations githubapp.ClientCreator
+	installations *otter.Cache[int64, *github.Client]
 }
 
 // New returns GitHub as configured. It makes no request.
@@ -54,13 +54,10 @@ func New(c Config) (*GitHub, error) {
 	return g, nil
 }
 
-func (g *GitHub) creator(app forge.App) githubapp.ClientCreator {
+func (g *GitHub) creator(app forge.App, more ...githubapp.ClientOption) githubapp.ClientCreator {
 	graph := strings.TrimSuffix(strings.TrimSuffix(g.config.APIURL, "/"), "/v3") + "/graphql"
 	return githubapp.NewClientCreator(g.config.APIURL, graph, app.ID, []byte(app.PrivateKey.Reveal()),
-		githubapp.WithClientUserAgent(userAgent),
-		githubapp.WithClientTimeout(requestTimeout),
-		githubapp.WithTransport(g.transport),
-	)
+		append(more, githubapp.WithClientUserAgent(userAgent), githubapp.WithClientTimeout(requestTimeout), githubapp.WithTransport(g.transport))...)
 }
 
 // Open returns GitHub as the access may use it.
@@ -73,45 +70,86 @@ func (g *GitHub) Open(ctx context.Context, a forge.Access) (forge.Forge, error) 
 }
 
 func (g *GitHub) client(ctx context.Context, a forge.Access) (*github.Client, error) {
-	var client *github.Client
-	var err error
 	if a.Installation != 0 {
-		var creator githubapp.ClientCreator
-		if creator, err = g.ofApp(ctx); err != nil {
-			return nil, err
-		}
-		client, err = creator.NewInstallationClient(a.Installation)
-	} else {
-		// Not by githubapp, whose clients for tokens take neither its time-out
-		// nor its transport.
-		client, err = github.NewClient(github.WithURLs(&g.config.APIURL, nil), github.WithAuthToken(a.Token.Reveal()),
-			github.WithUserAgent(userAgent), github.WithTimeout(requestTimeout), github.WithTransport(g.transport))
+		return g.installation(ctx, a.Installation)
 	}
+	// Not by githubapp, whose clients for tokens take neither its time-out nor
+	// its transport.
+	client, err := github.NewClient(github.WithURLs(&g.config.APIURL, nil), github.WithAuthToken(a.Token.Reveal()),
+		github.WithUserAgent(userAgent), github.WithTimeout(requestTimeout), github.WithTransport(g.transport))
 	if err != nil {
-		return nil, fault.Wrap(fault.Credentials, err, "DevFlowFix cannot log in at GitHub. The operator checks GITHUB_TOKEN or the App's key.")
+		return nil, fault.Wrap(fault.Credentials, err, "DevFlowFix cannot log in at GitHub. The operator checks GITHUB_TOKEN.")
 	}
 	return client, nil
 }
 
-// ofApp makes clients of the App's installations, and begins anew when the App
-// has changed.
-func (g *GitHub) ofApp(ctx context.Context) (githubapp.ClientCreator, error) {
+// installation is the client of an installation of the App. Each keeps one
+// token, which it makes anew each hour, so a process that serves 1,000
+// installations asks for 1,000 tokens an hour at the most, one every 3.6 s; the
+// limits of the calls themselves (5,000 an hour and more) are each
+// installation's own. A client is a few KiB, so 1,024 of them a few MiB. When
+// the App has changed, everything begins anew.
+func (g *GitHub) installation(ctx context.Context, id int64) (*github.Client, error) {
 	app, err := g.config.App.App(ctx)
 	if err != nil {
 		return nil, err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.installations != nil && g.app == app {
-		return g.installations, nil
+	if g.installations == nil || g.app != app {
+		g.app = app
+		g.installations = otter.Must(&otter.Options[int64, *github.Client]{MaximumSize: installationClients})
 	}
-	cached, err := githubapp.NewCachingClientCreator(g.creator(app), installationClients)
+	if client, kept := g.installations.GetIfPresent(id); kept {
+		return client, nil
+	}
+	client, err := g.creator(app, githubapp.WithClientMiddleware(g.renewing(id))).NewInstallationClient(id)
 	if err != nil {
-		return nil, fmt.Errorf("github clients: %w", err)
+		return nil, badKey(err)
 	}
-	g.app, g.installations = app, cached
-	return cached, nil
+	g.installations.Set(id, client)
+	return client, nil
 }
+
+// renewAfter is how old a token is at least that is replaced before its end.
+const renewAfter = 10 * time.Second
+
+// renewing replaces an installation's token that is refused: it was made before
+// the owners accepted new permissions, or before they suspended the
+// installation for a while. Only what reads is asked once more.
+func (g *GitHub) renewing(id int64) githubapp.ClientMiddleware {
+	since := time.Now()
+	return func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			response, err := next.RoundTrip(r)
+			if err != nil || r.Method != http.MethodGet || !isRefusal(response) || time.Since(since) < renewAfter {
+				return response, err
+			}
+			g.forget(id)
+			client, err := g.installation(r.Context(), id)
+			if err != nil {
+				return response, nil // what GitHub said says more
+			}
+			response.Body.Close()
+			return client.Client().Transport.RoundTrip(r.Clone(r.Context()))
+		})
+	}
+}
+
+func (g *GitHub) forget(id int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.installations.Invalidate(id)
+}
+
+func isRefusal(r *http.Response) bool {
+	return r.StatusCode == http.StatusUnauthorized || r.StatusCode == http.StatusForbidden && !isLimit(r.Header)
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+// RoundTrip calls the function.
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // api is GitHub with one access.
 type api struct {

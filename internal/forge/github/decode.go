@@ -2,6 +2,7 @@ package github
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -41,6 +42,8 @@ func (Receiver) Decode(event string, document []byte) (forge.Event, error) {
 		e.Change = change(p.Get("pull_request"))
 	case forge.PushEvent:
 		e.Push = push(p)
+	case forge.InstallationEvent:
+		e.SenderID = payload.Integer(p.Get("sender.id"))
 	}
 	return e, nil
 }
@@ -64,7 +67,7 @@ func run(p gjson.Result, repositoryID int64) *forge.Run {
 		Number:         payload.Integer(w.Get("run_number")),
 		Attempt:        max(payload.Integer(w.Get("run_attempt")), 1),
 		Workflow:       payload.First(payload.Text, w.Get("name"), p.Get("workflow.name"), w.Get("path")),
-		WorkflowKey:    strconv.FormatInt(payload.Integer(w.Get("workflow_id")), 10),
+		WorkflowKey:    key(payload.Integer(w.Get("workflow_id"))),
 		Title:          payload.String(w.Get("display_title"), payload.Text),
 		Trigger:        payload.String(w.Get("event"), payload.Name),
 		Verdict:        verdict(p.Get("action").Str, w.Get("conclusion").Str),
@@ -97,6 +100,18 @@ func verdict(action, conclusion string) forge.Verdict {
 	}
 }
 
+// key identifies a workflow.
+func key(workflowID int64) string { return strconv.FormatInt(workflowID, 10) }
+
+// deletedFork stands for a fork whose name nobody knows any more.
+const deletedFork = "a deleted fork"
+
+// firstLine is the title of a commit message.
+func firstLine(message string) string {
+	line, _, _ := strings.Cut(message, "\n")
+	return strings.TrimSpace(line)
+}
+
 // fork names the repository that the code comes from when it is not ours. A
 // fork that is gone (null) is no less foreign.
 func fork(w gjson.Result, repositoryID int64) string {
@@ -105,7 +120,7 @@ func fork(w gjson.Result, repositoryID int64) string {
 	case !head.Exists() || id == repositoryID:
 		return ""
 	case id == 0:
-		return "a deleted fork"
+		return deletedFork
 	default:
 		return payload.String(head.Get("full_name"), payload.Path)
 	}

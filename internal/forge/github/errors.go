@@ -2,14 +2,18 @@ package github
 
 import (
 	"errors"
+	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/bradleyfalzon/ghinstallation/v2"
 	"github.com/google/go-github/v89/github"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
 // classify turns what go-github returns into a kind of failure. The order
@@ -21,6 +25,7 @@ func classify(err error) error {
 	var primary *github.RateLimitError
 	var secondary *github.AbuseRateLimitError
 	var refused *github.ErrorResponse
+	var mint *ghinstallation.HTTPError
 	switch {
 	case errors.As(err, &primary):
 		return throttled(err, time.Until(primary.Rate.Reset.Time))
@@ -28,9 +33,11 @@ func classify(err error) error {
 		return throttled(err, secondary.GetRetryAfter())
 	case errors.As(err, &refused) && refused.Response != nil:
 		return answered(refused)
+	case errors.As(err, &mint) && mint.Response != nil:
+		return notMinted(mint)
 	default:
 		// Refused and cut connections, time-outs, answers that are no JSON.
-		return fault.Wrap(fault.Transient, err, "GitHub does not answer as it should. It is tried again.")
+		return &fault.Error{Kind: fault.Transient, Code: "unreachable", Cause: err, Sentence: "GitHub cannot be reached, or does not answer as it should. It is tried again."}
 	}
 }
 
@@ -42,7 +49,7 @@ func throttled(cause error, wait time.Duration) error {
 		wait = shortestWait
 	}
 	return &fault.Error{Kind: fault.Throttled, Code: "rate_limited", After: wait, Cause: cause,
-		Sentence: "GitHub limits how often we may ask. It is tried again when GitHub allows it."}
+		Sentence: "GitHub limits how often we may ask. It is tried again at " + time.Now().Add(wait).UTC().Format("15:04 MST") + "."}
 }
 
 func answered(e *github.ErrorResponse) error {
@@ -53,7 +60,11 @@ func answered(e *github.ErrorResponse) error {
 	case status == http.StatusUnauthorized:
 		return &fault.Error{Kind: fault.Credentials, Code: fault.TokenRejected, Cause: e,
 			Sentence: "GitHub rejects our token: it was revoked or has expired. Put a new one in its place."}
+	case isSuspended(status, e.Message):
+		return suspended(e)
 	case status == http.StatusForbidden:
+		return forbidden(e)
+	case status == http.StatusNotFound && missingScope(header) != "":
 		return forbidden(e)
 	case status == http.StatusNotFound:
 		return fault.Wrap(fault.NotFound, e, "GitHub does not have it, or does not show it to us.")
@@ -80,18 +91,84 @@ func retryAfter(h http.Header) time.Duration {
 	return 0
 }
 
-// forbidden names the permission that is missing, as GitHub's headers do
-// (docs.github.com, "Troubleshooting the REST API").
+// notMinted reads why GitHub gave no token of an installation.
+func notMinted(e *ghinstallation.HTTPError) error {
+	header := e.Response.Header
+	text, _ := io.ReadAll(io.LimitReader(e.Response.Body, 4<<10)) // what there is of it
+	e.Response.Body.Close()
+	switch status := e.Response.StatusCode; {
+	case status == http.StatusTooManyRequests || status == http.StatusForbidden && isLimit(header):
+		return throttled(e, retryAfter(header))
+	case status == http.StatusUnauthorized:
+		return badKey(e)
+	case isSuspended(status, string(text)):
+		return suspended(e)
+	case status == http.StatusNotFound:
+		return gone(e)
+	case status >= 500:
+		return fault.Wrap(fault.Transient, e, "GitHub has trouble. It is tried again.")
+	default:
+		return fault.Wrap(fault.Permanent, e, "GitHub gives no token of the installation (HTTP "+strconv.Itoa(status)+").")
+	}
+}
+
+// isSuspended recognises the 403 by its text alone: GitHub gives it no code.
+func isSuspended(status int, text string) bool {
+	return status == http.StatusForbidden && strings.Contains(text, "installation has been suspended")
+}
+
+func suspended(cause error) error {
+	return &fault.Error{Kind: fault.Credentials, Code: forge.InstallationSuspended, Cause: cause,
+		Sentence: "The GitHub App is suspended on this account. An owner resumes it in the account's settings at GitHub."}
+}
+
+// forbidden tells the reasons of a 403 apart: by their texts, for GitHub gives
+// them no codes, and by the headers that name what is missing
+// (docs.github.com, "Troubleshooting the REST API" and "Authenticating with
+// SAML single sign-on").
 func forbidden(e *github.ErrorResponse) error {
-	missing := e.Response.Header.Get("X-Accepted-GitHub-Permissions")
-	if missing == "" {
-		missing = e.Response.Header.Get("X-Accepted-OAuth-Scopes")
+	header, text := e.Response.Header, e.Message
+	credentials := func(code, sentence string) error {
+		return &fault.Error{Kind: fault.Credentials, Code: code, Sentence: sentence, Cause: e}
 	}
-	sentence := "GitHub does not let us do this: the token lacks a permission, or its owner is no admin of the repository."
-	if missing != "" {
-		sentence = "GitHub does not let us do this: the token needs " + missing + "."
+	switch missing := header.Get("X-Accepted-GitHub-Permissions"); {
+	case strings.Contains(text, "archived"):
+		return &fault.Error{Kind: fault.Permanent, Code: forge.Archived, Cause: e,
+			Sentence: "The repository is archived, so GitHub changes nothing in it. Unarchive it to resume."}
+	case strings.HasPrefix(header.Get("X-GitHub-SSO"), "required"):
+		_, url, _ := strings.Cut(header.Get("X-GitHub-SSO"), "url=")
+		return credentials("sso_required", "The organisation asks for single sign-on. Authorise DevFlowFix for it: "+url)
+	case strings.Contains(text, "OAuth App access restrictions"):
+		return credentials("oauth_app_restricted", "The organisation restricts OAuth apps. An owner approves DevFlowFix in its settings, under Third-party Access.")
+	case strings.Contains(text, "admin rights"):
+		return credentials(forge.NoAdmin, "Webhooks need an admin of the repository, and the account that authorised us is none.")
+	case missing != "":
+		return credentials("missing_permission", "GitHub does not let us do this: the token needs "+missing+".")
 	}
-	return &fault.Error{Kind: fault.Credentials, Code: "missing_permission", Sentence: sentence, Cause: e}
+	if scope := missingScope(header); scope != "" {
+		return credentials("missing_scope", "GitHub does not let us do this: the token needs the scope "+scope+". Log in again and grant it.")
+	}
+	return credentials("missing_permission", "GitHub does not let us do this: the token lacks a permission, or its owner is no admin of the repository.")
+}
+
+// missingScope names the scope that would do, when a token has scopes and none
+// of them does. GitHub answers such requests with 403 or, to hide what is
+// private, 404.
+func missingScope(h http.Header) string {
+	held, accepted := list(h.Get("X-OAuth-Scopes")), list(h.Get("X-Accepted-OAuth-Scopes"))
+	if len(h.Values("X-OAuth-Scopes")) == 0 || len(accepted) == 0 {
+		return ""
+	}
+	for _, scope := range held {
+		if slices.Contains(accepted, scope) {
+			return ""
+		}
+	}
+	return accepted[0]
+}
+
+func list(header string) []string {
+	return strings.FieldsFunc(header, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // unprocessable reads a 422. That a hook exists already is told by its text

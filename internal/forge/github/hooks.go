@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-github/v89/github"
 
+	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
@@ -19,7 +20,7 @@ func (a api) ListHooks(ctx context.Context, repo forge.Repository) ([]forge.Hook
 	for {
 		page, response, err := a.Repositories.ListHooks(ctx, owner, name, options)
 		if err != nil {
-			return nil, classify(err)
+			return nil, a.explain(ctx, repo, err)
 		}
 		for _, h := range page {
 			all = append(all, hookOf(h))
@@ -46,7 +47,7 @@ func (a api) CreateHook(ctx context.Context, repo forge.Repository, spec forge.H
 	owner, name := split(repo)
 	h, _, err := a.Repositories.CreateHook(ctx, owner, name, request(spec))
 	if err != nil {
-		return forge.Hook{}, classify(err)
+		return forge.Hook{}, a.explain(ctx, repo, err)
 	}
 	return hookOf(h), nil
 }
@@ -70,11 +71,30 @@ func (a api) DeleteHook(ctx context.Context, repo forge.Repository, id int64) er
 	if err == nil {
 		return nil
 	}
-	if isMissing(response) {
-		_, err = a.Repository(ctx, repo.FullName)
+	if err = a.explain(ctx, repo, err); isMissing(response) && fault.Code(err) == forge.NoAdmin {
+		return nil // the repository is there, the hook is not
+	}
+	return err
+}
+
+// explain says what a 404 about the hooks of a repository means: that the
+// repository is gone or, when it can be read, that we are no admin.
+func (a api) explain(ctx context.Context, repo forge.Repository, err error) error {
+	err = classify(err)
+	if !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	return classify(err)
+	_, readErr := a.RepositoryByID(ctx, repo.ID)
+	switch {
+	case readErr == nil:
+		return &fault.Error{Kind: fault.Credentials, Code: forge.NoAdmin, Cause: err,
+			Sentence: "Webhooks need an admin of " + repo.FullName + ", and the account that authorised us is none."}
+	case fault.Is(readErr, fault.NotFound):
+		return &fault.Error{Kind: fault.NotFound, Code: forge.RepositoryGone, Cause: err,
+			Sentence: "GitHub shows " + repo.FullName + " no more: it was deleted, or access to it was taken away. Restore the access, or disconnect it."}
+	default:
+		return readErr
+	}
 }
 
 // PingHook asks GitHub to send a ping.

@@ -92,10 +92,14 @@ func pipeline(p gjson.Result) *forge.Run {
 // project has one configuration, so the pipeline's own name, if it has one, or
 // what starts it.
 func kind(a gjson.Result) string {
-	if name := payload.String(a.Get("name"), payload.Text); name != "" {
+	return workflowName(payload.String(a.Get("name"), payload.Text), a.Get("source").Str)
+}
+
+func workflowName(name, source string) string {
+	if name != "" {
 		return name
 	}
-	switch a.Get("source").Str {
+	switch source {
 	case "merge_request_event", "external_pull_request_event":
 		return "merge request pipeline"
 	case "schedule":
@@ -121,8 +125,11 @@ func verdict(status string) forge.Verdict {
 }
 
 func branch(a gjson.Result) string {
-	ref := payload.String(a.Get("ref"), payload.Text)
-	if a.Get("tag").Bool() {
+	return refName(payload.String(a.Get("ref"), payload.Text), a.Get("tag").Bool())
+}
+
+func refName(ref string, tag bool) string {
+	if tag {
 		return "refs/tags/" + ref // never the lane of a branch with that name
 	}
 	return ref

@@ -10,6 +10,7 @@ import (
 	"github.com/xanzy/go-gitlab"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
 // classify turns what the client returns into a kind of failure.
@@ -23,7 +24,7 @@ func classify(err error) error {
 	refused, ok := errors.AsType[*gitlab.ErrorResponse](err)
 	if !ok || refused.Response == nil {
 		// Refused and cut connections, time-outs, answers that are no JSON.
-		return fault.Wrap(fault.Transient, err, "GitLab does not answer as it should. It is tried again.")
+		return &fault.Error{Kind: fault.Transient, Code: "unreachable", Cause: err, Sentence: "GitLab cannot be reached, or does not answer as it should. It is tried again."}
 	}
 	return answered(refused)
 }
@@ -31,14 +32,18 @@ func classify(err error) error {
 func answered(e *gitlab.ErrorResponse) error {
 	switch status := e.Response.StatusCode; {
 	case status == http.StatusTooManyRequests:
-		return &fault.Error{Kind: fault.Throttled, Code: "rate_limited", After: retryAfter(e.Response.Header), Cause: e,
-			Sentence: "GitLab limits how often we may ask. It is tried again when GitLab allows it."}
+		wait := retryAfter(e.Response.Header)
+		return &fault.Error{Kind: fault.Throttled, Code: "rate_limited", After: wait, Cause: e,
+			Sentence: "GitLab limits how often we may ask. It is tried again at " + time.Now().Add(wait).UTC().Format("15:04 MST") + "."}
 	case status == http.StatusUnauthorized:
 		return &fault.Error{Kind: fault.Credentials, Code: fault.TokenRejected, Cause: e,
 			Sentence: "GitLab rejects our token: it was revoked or has expired. Put a new one in its place."}
+	case status == http.StatusForbidden && strings.Contains(e.Message, "insufficient_scope"):
+		return &fault.Error{Kind: fault.Credentials, Code: "missing_scope", Cause: e,
+			Sentence: "GitLab does not let us do this: the token needs the scope api. Log in again and grant it."}
 	case status == http.StatusForbidden:
-		return &fault.Error{Kind: fault.Credentials, Code: "missing_permission", Cause: e,
-			Sentence: "GitLab does not let us do this: the token needs the scope api, and its owner the role Maintainer in the project."}
+		return &fault.Error{Kind: fault.Credentials, Code: forge.NoAdmin, Cause: e,
+			Sentence: "Webhooks need a Maintainer of the project, and the account that authorised us is none; or the project is archived."}
 	case status == http.StatusUnprocessableEntity || status == http.StatusBadRequest:
 		return unprocessable(e)
 	case status >= 500:

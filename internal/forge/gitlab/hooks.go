@@ -3,7 +3,6 @@ package gitlab
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -93,7 +92,7 @@ func (a api) ListHooks(ctx context.Context, repo forge.Repository) ([]forge.Hook
 		var hooks []hook
 		response, err := a.call(ctx, http.MethodGet, of(repo, "hooks"), page{PerPage: pageSize, Page: next}, &hooks)
 		if err != nil {
-			return nil, err
+			return nil, a.explain(ctx, repo, err)
 		}
 		for _, h := range hooks {
 			all = append(all, h.forge())
@@ -116,7 +115,26 @@ func (a api) Hook(ctx context.Context, repo forge.Repository, id int64) (forge.H
 func (a api) CreateHook(ctx context.Context, repo forge.Repository, spec forge.HookSpec) (forge.Hook, error) {
 	var h hook
 	_, err := a.call(ctx, http.MethodPost, of(repo, "hooks"), request(spec), &h)
-	return h.forge(), err
+	return h.forge(), a.explain(ctx, repo, err)
+}
+
+// explain says what a 404 about the hooks of a project means: that the project
+// is gone or, when it can be read, that we are no Maintainer.
+func (a api) explain(ctx context.Context, repo forge.Repository, err error) error {
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	_, readErr := a.RepositoryByID(ctx, repo.ID)
+	switch {
+	case readErr == nil:
+		return &fault.Error{Kind: fault.Credentials, Code: forge.NoAdmin, Cause: err,
+			Sentence: "Webhooks need a Maintainer of " + repo.FullName + ", and the account that authorised us is none."}
+	case fault.Is(readErr, fault.NotFound):
+		return &fault.Error{Kind: fault.NotFound, Code: forge.RepositoryGone, Cause: err,
+			Sentence: "GitLab shows " + repo.FullName + " no more: it was deleted, or access to it was taken away. Restore the access, or disconnect it."}
+	default:
+		return readErr
+	}
 }
 
 // UpdateHook changes a hook in place. Token and signing token go with every
@@ -146,8 +164,9 @@ func request(spec forge.HookSpec) map[string]any {
 // for a project that we cannot see any more; only the first is done.
 func (a api) DeleteHook(ctx context.Context, repo forge.Repository, id int64) error {
 	_, err := a.call(ctx, http.MethodDelete, of(repo, "hooks/%d", id), nil, nil)
-	if fault.Is(err, fault.NotFound) {
-		_, err = a.project(ctx, fmt.Sprint(repo.ID), repo.FullName)
+	missing := fault.Is(err, fault.NotFound)
+	if err = a.explain(ctx, repo, err); missing && fault.Code(err) == forge.NoAdmin {
+		return nil // the project is there, the hook is not
 	}
 	return err
 }

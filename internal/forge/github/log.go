@@ -1,0 +1,141 @@
+package github
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/go-github/v89/github"
+
+	"github.com/devflowfix/devflowfix/internal/forge"
+)
+
+// Deliveries is a page of a hook's log. GitHub's filter by status is of no
+// use: it counts redirects as successes, and what was answered with 200 may be
+// lost all the same.
+func (a api) Deliveries(ctx context.Context, repo forge.Repository, hookID int64, cursor string) (forge.LogPage, error) {
+	owner, name := split(repo)
+	list, response, err := a.Repositories.ListHookDeliveries(ctx, owner, name, hookID, &github.ListCursorOptions{PerPage: pageSize, Cursor: cursor})
+	if err != nil {
+		return forge.LogPage{}, classify(err)
+	}
+	return logPage(list, response), nil
+}
+
+func logPage(list []*github.HookDelivery, response *github.Response) forge.LogPage {
+	page := forge.LogPage{Next: response.Cursor}
+	for _, d := range list {
+		page.List = append(page.List, logged(d))
+	}
+	return page
+}
+
+func logged(d *github.HookDelivery) forge.LoggedDelivery {
+	out := forge.LoggedDelivery{
+		LogID: d.GetID(), ID: d.GetGUID(), Event: d.GetEvent(), At: d.GetDeliveredAt().Time, Installation: d.GetInstallationID(),
+	}
+	if d.Request != nil && d.Request.RawPayload != nil {
+		out.Payload = *d.Request.RawPayload
+	}
+	return out
+}
+
+// Delivery returns a logged delivery with its payload.
+func (a api) Delivery(ctx context.Context, repo forge.Repository, hookID int64, d forge.LoggedDelivery) (forge.LoggedDelivery, error) {
+	owner, name := split(repo)
+	found, _, err := a.Repositories.GetHookDelivery(ctx, owner, name, hookID, d.LogID)
+	if err != nil {
+		return d, classify(err)
+	}
+	return logged(found), nil
+}
+
+// Redeliver asks GitHub to send a delivery again, under the same GUID.
+func (a api) Redeliver(ctx context.Context, repo forge.Repository, hookID int64, d forge.LoggedDelivery) error {
+	owner, name := split(repo)
+	_, _, err := a.Repositories.RedeliverHookDelivery(ctx, owner, name, hookID, d.LogID)
+	return accepted(err)
+}
+
+// accepted knows that go-github makes an error of GitHub's 202.
+func accepted(err error) error {
+	if _, is := errors.AsType[*github.AcceptedError](err); is {
+		return nil
+	}
+	return classify(err)
+}
+
+var _ forge.DeliveryLog = appLog{}
+
+// appLog is the log of the App's own webhook.
+type appLog struct{ *github.Client }
+
+// AppLog opens the log of the App's own webhook; NotFound when there is no App.
+func (g *GitHub) AppLog(ctx context.Context) (forge.DeliveryLog, error) {
+	client, err := g.asApp(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return appLog{client}, nil
+}
+
+// Deliveries is a page of the App's log.
+func (a appLog) Deliveries(ctx context.Context, _ forge.Repository, _ int64, cursor string) (forge.LogPage, error) {
+	list, response, err := a.Apps.ListHookDeliveries(ctx, &github.ListCursorOptions{PerPage: pageSize, Cursor: cursor})
+	if err != nil {
+		return forge.LogPage{}, classify(err)
+	}
+	return logPage(list, response), nil
+}
+
+// Delivery returns a delivery of the App with its payload.
+func (a appLog) Delivery(ctx context.Context, _ forge.Repository, _ int64, d forge.LoggedDelivery) (forge.LoggedDelivery, error) {
+	found, _, err := a.Apps.GetHookDelivery(ctx, d.LogID)
+	if err != nil {
+		return d, classify(err)
+	}
+	return logged(found), nil
+}
+
+// Redeliver asks GitHub to send a delivery of the App again.
+func (a appLog) Redeliver(ctx context.Context, _ forge.Repository, _ int64, d forge.LoggedDelivery) error {
+	_, _, err := a.Apps.RedeliverHookDelivery(ctx, d.LogID)
+	return accepted(err)
+}
+
+// RecentRuns lists the runs that were completed since, newest first.
+func (a api) RecentRuns(ctx context.Context, repo forge.Repository, since time.Time, limit int) ([]forge.Run, error) {
+	owner, name := split(repo)
+	list, _, err := a.Actions.ListRepositoryWorkflowRuns(ctx, owner, name, &github.ListWorkflowRunsOptions{
+		Status: "completed", Created: ">=" + since.UTC().Format(time.RFC3339), ListOptions: github.ListOptions{PerPage: min(limit, pageSize)},
+	})
+	if err != nil {
+		return nil, classify(err)
+	}
+	runs := make([]forge.Run, 0, len(list.WorkflowRuns))
+	for _, r := range list.WorkflowRuns {
+		runs = append(runs, runOf(r, repo.ID))
+	}
+	return runs, nil
+}
+
+// runOf reads a run of the API, which is the one of the payloads.
+func runOf(r *github.WorkflowRun, repositoryID int64) forge.Run {
+	out := forge.Run{
+		ID: r.GetID(), Number: int64(r.GetRunNumber()), Attempt: int64(max(r.GetRunAttempt(), 1)),
+		Workflow: r.GetName(), WorkflowKey: key(r.GetWorkflowID()), Title: r.GetDisplayTitle(), Trigger: r.GetEvent(),
+		Verdict: verdict(r.GetStatus(), r.GetConclusion()), Conclusion: r.GetConclusion(),
+		Branch: r.GetHeadBranch(), SHA: r.GetHeadSHA(), URL: r.GetHTMLURL(),
+		Author: r.GetTriggeringActor().GetLogin(), StartedAt: r.GetRunStartedAt().Time, FinishedAt: r.GetUpdatedAt().Time,
+	}
+	if commit := r.GetHeadCommit(); commit != nil {
+		out.CommitTitle = firstLine(commit.GetMessage())
+	}
+	switch head := r.GetHeadRepository(); {
+	case head == nil:
+		out.HeadRepository = deletedFork
+	case head.GetID() != repositoryID:
+		out.HeadRepository = head.GetFullName()
+	}
+	return out
+}
