@@ -110,7 +110,7 @@ func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (delivery.Ou
 	env := rc.Forge.Envelope(r.Header, body)
 	ctx, cancel := context.WithTimeout(r.Context(), storeWithin)
 	defer cancel()
-	sender, err := rc.sender(ctx, r, env, body)
+	sender, slot, err := rc.sender(ctx, r, env, body)
 	if err != nil {
 		return "", env, err
 	}
@@ -124,7 +124,7 @@ func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (delivery.Ou
 	if sender.Paused || !rc.Forge.Needs(env.Event) {
 		return delivery.Ignored, env, nil
 	}
-	outcome, err := rc.hand(ctx, rc.describe(sender, env, contentType, body), document)
+	outcome, err := rc.hand(ctx, rc.describe(sender, slot, env, contentType, body), document)
 	return outcome, env, err
 }
 
@@ -132,20 +132,20 @@ func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (delivery.Ou
 // is nobody's business.
 var errNobody = fault.New(fault.Unauthenticated, "The delivery is not signed by a connected repository's webhook.")
 
-func (rc *Receiver) sender(ctx context.Context, r *http.Request, env forge.Envelope, body []byte) (*delivery.Candidate, error) {
+func (rc *Receiver) sender(ctx context.Context, r *http.Request, env forge.Envelope, body []byte) (*delivery.Candidate, forge.Slot, error) {
 	now := rc.Now()
 	peek := func() forge.Peek { return rc.Forge.Peek(r.Header.Get("Content-Type"), body) }
 	for by := range delivery.Lookups(rc.Provider, r.URL.Query().Get("connection"), env, peek) {
 		candidates, err := rc.Directory.Candidates(ctx, by)
 		if err != nil {
-			return nil, unavailable(err)
+			return nil, "", unavailable(err)
 		}
-		sender := delivery.Sender(candidates, func(key forge.Key) bool { return rc.Forge.Verify(r.Header, body, key, now) })
+		sender, slot := delivery.Sender(candidates, func(key forge.Key) bool { return rc.Forge.Verify(r.Header, body, key, now) })
 		if sender != nil {
-			return sender, nil
+			return sender, slot, nil
 		}
 	}
-	return nil, errNobody
+	return nil, "", errNobody
 }
 
 // unavailable makes sure that a store's trouble, of whatever kind, tells the
@@ -157,13 +157,13 @@ func unavailable(err error) error {
 	return fault.Wrap(fault.Unavailable, err, "The delivery cannot be taken now.")
 }
 
-func (rc *Receiver) describe(sender *delivery.Candidate, env forge.Envelope, contentType string, body []byte) queue.Delivery {
+func (rc *Receiver) describe(sender *delivery.Candidate, slot forge.Slot, env forge.Envelope, contentType string, body []byte) queue.Delivery {
 	scope := sender.ConnectionID
 	if env.App {
 		scope = queue.AppScope + strconv.FormatInt(rc.Forge.Peek(contentType, body).Installation, 10)
 	}
 	return queue.Delivery{
-		Scope: scope, ID: env.ID, Provider: rc.Provider, Event: env.Event, Source: "pushed", ReceivedAt: rc.Now(),
+		Scope: scope, ID: env.ID, Provider: rc.Provider, Event: env.Event, Source: "pushed", ReceivedAt: rc.Now(), VerifiedBy: slot,
 	}
 }
 

@@ -74,15 +74,15 @@ func Lookups(p forge.Provider, connectionID string, env forge.Envelope, peek fun
 	}
 }
 
-// Sender is the first candidate with a key that verifies; nil when there is
-// none.
-func Sender(candidates []Candidate, verify func(forge.Key) bool) *Candidate {
+// Sender is the first candidate with a key that verifies, and the slot of that
+// key; nil when there is none.
+func Sender(candidates []Candidate, verify func(forge.Key) bool) (*Candidate, forge.Slot) {
 	for i := range candidates {
 		for _, key := range candidates[i].Keys {
 			if verify(key) {
-				return &candidates[i]
+				return &candidates[i], key.Slot
 			}
 		}
 	}
-	return nil
+	return nil, ""
 }

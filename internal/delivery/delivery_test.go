@@ -49,7 +49,7 @@ func TestTheBodyIsNotReadWhenTheHookIsKnown(t *testing.T) {
 }
 
 func TestSenderTriesEveryLiveKey(t *testing.T) {
-	key := func(s string) forge.Key { return forge.Key{Secret: secret.NewText(s)} }
+	key := func(s string) forge.Key { return forge.Key{Slot: forge.Slot("slot of " + s), Secret: secret.NewText(s)} }
 	candidates := []delivery.Candidate{
 		{ConnectionID: "rpc_1", Keys: []forge.Key{key("next"), key("active")}},
 		{ConnectionID: "rpc_2", Keys: []forge.Key{key("theirs"), key("previous")}},
@@ -57,10 +57,10 @@ func TestSenderTriesEveryLiveKey(t *testing.T) {
 	signedWith := func(s string) func(forge.Key) bool {
 		return func(k forge.Key) bool { return k.Secret.Reveal() == s }
 	}
-	if got := delivery.Sender(candidates, signedWith("previous")); got == nil || got.ConnectionID != "rpc_2" {
-		t.Errorf("Sender = %+v", got)
+	if got, slot := delivery.Sender(candidates, signedWith("previous")); got == nil || got.ConnectionID != "rpc_2" || slot != "slot of previous" {
+		t.Errorf("Sender = %+v, %q", got, slot)
 	}
-	if got := delivery.Sender(candidates, signedWith("forged")); got != nil {
-		t.Errorf("a forged delivery has the sender %+v", got)
+	if got, slot := delivery.Sender(candidates, signedWith("forged")); got != nil || slot != "" {
+		t.Errorf("a forged delivery has the sender %+v, %q", got, slot)
 	}
 }

@@ -27,8 +27,20 @@ type Peek struct {
 	Action       string
 }
 
+// Slot names one of a hook's secrets, of which there are up to three while it
+// is being rotated.
+type Slot string
+
+// The slots.
+const (
+	NextSlot     Slot = "next"
+	ActiveSlot   Slot = "active"
+	PreviousSlot Slot = "previous"
+)
+
 // Key is what a delivery may be verified against.
 type Key struct {
+	Slot         Slot
 	Secret       secret.Text
 	SigningToken secret.Text // GitLab; zero while the hook is not known to sign
 }

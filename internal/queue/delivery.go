@@ -30,11 +30,13 @@ const AppScope = "ins_"
 // Delivery is a verified delivery on its way to a worker.
 type Delivery struct {
 	// Scope is the connection whose hook brought it, or ins_… for the App.
-	Scope      string
-	ID         string
-	Provider   forge.Provider
-	Event      string
-	Source     string // how it came: pushed
+	Scope    string
+	ID       string
+	Provider forge.Provider
+	Event    string
+	Source   string // how it came: pushed
+	// VerifiedBy is which of the hook's secrets verified it.
+	VerifiedBy forge.Slot
 	ReceivedAt time.Time
 	// Body is the JSON document; empty when BodyRef names where it is kept.
 	Body    []byte
@@ -53,6 +55,7 @@ const (
 	headerSource   = "source"
 	headerReceived = "received_at"
 	headerBodyRef  = "body_ref"
+	headerVerified = "verified_by"
 )
 
 // NewDelivery makes the task that applies a delivery; packed is its body as
@@ -62,6 +65,9 @@ func NewDelivery(d Delivery, packed []byte) Task {
 	headers := map[string]string{
 		headerScope: d.Scope, headerID: d.ID, headerProvider: string(d.Provider), headerEvent: d.Event,
 		headerSource: d.Source, headerReceived: d.ReceivedAt.UTC().Format(time.RFC3339Nano),
+	}
+	if d.VerifiedBy != "" {
+		headers[headerVerified] = string(d.VerifiedBy)
 	}
 	if d.BodyRef != "" {
 		headers[headerBodyRef] = d.BodyRef
@@ -93,6 +99,7 @@ func DecodeDelivery(t *asynq.Task) (Delivery, error) {
 	d := Delivery{
 		Scope: h[headerScope], ID: h[headerID], Provider: forge.Provider(h[headerProvider]),
 		Event: h[headerEvent], Source: h[headerSource], BodyRef: h[headerBodyRef],
+		VerifiedBy: forge.Slot(h[headerVerified]),
 	}
 	var err error
 	if d.ReceivedAt, err = time.Parse(time.RFC3339Nano, h[headerReceived]); err != nil {

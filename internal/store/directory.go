@@ -80,17 +80,22 @@ func (d *Directory) load(ctx context.Context, by delivery.Lookup) ([]delivery.Ca
 	candidates := make([]delivery.Candidate, 0, len(rows))
 	for _, r := range rows {
 		c := delivery.Candidate{ConnectionID: r.ID, Paused: !r.Enabled}
-		for _, sealed := range []string{r.Next, r.Active, r.Previous} {
-			if sealed == "" {
+		for _, kept := range []struct {
+			slot   forge.Slot
+			sealed string
+		}{{forge.NextSlot, r.Next}, {forge.ActiveSlot, r.Active}, {forge.PreviousSlot, r.Previous}} {
+			if kept.sealed == "" {
 				continue
 			}
-			plain, err := d.store.ring.Decrypt(sealed)
+			plain, err := d.store.ring.Decrypt(kept.sealed)
 			if err != nil {
 				// A secret under a lost key must not stop the others.
 				d.log.Error().Err(err).Str("connection_id", r.ID).Msg("hook secret cannot be decrypted")
 				continue
 			}
-			c.Keys = append(c.Keys, hook.Key(by.Provider, plain, r.Signs))
+			key := hook.Key(by.Provider, plain, r.Signs)
+			key.Slot = kept.slot
+			c.Keys = append(c.Keys, key)
 		}
 		candidates = append(candidates, c)
 	}
