@@ -50,6 +50,7 @@ func (d Deps) mountAPI(mux *http.ServeMux) {
 
 	d.connectionRoutes(api)
 	d.repositoryRoutes(api)
+	d.webhookRoutes(api)
 	d.incidentRoutes(api)
 	d.grantRoutes(api)
 	d.credentialRoutes(api)
@@ -85,8 +86,9 @@ func unmarshal(body []byte, v any) error {
 // The statuses with which a route may fail: every route, and those that read a
 // body.
 var (
-	everyRoute = []int{http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusInternalServerError, http.StatusServiceUnavailable}
-	bodyRoute  = []int{http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
+	everyRoute = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusServiceUnavailable}
+	bodyRoute = []int{http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
 )
 
 // refusals say what huma means when it does not take a request.

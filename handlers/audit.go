@@ -56,16 +56,11 @@ func (d Deps) listAudit(ctx context.Context, caller auth.Identity, in *auditInpu
 			return nil, err
 		}
 	}
-	place, err := readCursor(in.Cursor, 1)
+	before, err := readNumber(in.Cursor)
 	if err != nil {
 		return nil, err
 	}
-	filter := store.AuditFilter{UserID: caller.UserID, All: in.All, Action: in.Action, Limit: in.Limit + 1}
-	if in.Cursor != "" {
-		if filter.Before, err = strconv.ParseInt(place[0], 10, 64); err != nil || filter.Before < 1 {
-			return nil, errCursor
-		}
-	}
+	filter := store.AuditFilter{UserID: caller.UserID, All: in.All, Action: in.Action, Before: before, Limit: in.Limit + 1}
 	list, err := d.Store.Audits(ctx, filter)
 	if err != nil {
 		return nil, err

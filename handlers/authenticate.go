@@ -99,6 +99,7 @@ func (d Deps) authenticate(ctx huma.Context, next func(huma.Context)) {
 		fail(w, r, err)
 		return
 	}
+	d.refreshAccess(r.Context(), id.UserID, showsInstalled(ctx.Operation()))
 	next(huma.WithContext(ctx, auth.With(r.Context(), id)))
 }
 

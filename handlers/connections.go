@@ -11,6 +11,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/hook"
 	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
 )
@@ -52,6 +53,8 @@ func (d Deps) connectionRoutes(api huma.API) {
 type connection struct {
 	ID             string           `json:"id" example:"rpc_06e2v0w9k4m7x3t5q1n8b2c6d0"`
 	Provider       forge.Provider   `json:"provider" enum:"github,gitlab"`
+	InstallationID *int64           `json:"installation_id" doc:"The installation of the GitHub App that brings the repository; null for a connection that you made."`
+	Permission     forge.Permission `json:"permission" enum:"read,write,admin" doc:"What you may do: change the connection with admin, else look. By the GitHub App it is what you may do in the repository."`
 	FullName       string           `json:"repository_full_name" example:"owner/repo"`
 	IsEnabled      bool             `json:"is_enabled" doc:"False while the connection is paused: deliveries are answered and ignored."`
 	AutoPR         bool             `json:"auto_pr_enabled"`
@@ -62,6 +65,9 @@ type connection struct {
 	HookError      *hookError       `json:"webhook_error" doc:"Why the webhook is not as it should be; null when all is well."`
 	HookCreatedAt  *time.Time       `json:"webhook_created_at"`
 	LastDeliveryAt *time.Time       `json:"webhook_last_delivery_at" doc:"When the webhook last brought a delivery that verified."`
+	Health         hook.Health      `json:"health" enum:"healthy,unverified,silent,failing,paused"`
+	HealthSince    time.Time        `json:"health_since"`
+	HealthReason   string           `json:"health_reason"`
 	CreatedAt      time.Time        `json:"created_at"`
 }
 
@@ -87,10 +93,11 @@ type hookError struct {
 
 func showConnection(c store.Connection) connection {
 	out := connection{
-		ID: c.ID, Provider: c.Provider, FullName: c.FullName, IsEnabled: c.IsEnabled, AutoPR: c.AutoPR,
+		ID: c.ID, Provider: c.Provider, InstallationID: c.InstallationID, Permission: c.Permission, FullName: c.FullName, IsEnabled: c.IsEnabled, AutoPR: c.AutoPR,
 		HookID: c.HookID, HookURL: c.HookURL, HookStatus: c.HookStatus, HookEvents: c.HookEvents,
 		HookCreatedAt: utc(c.HookCreatedAt), LastDeliveryAt: utc(c.LastDeliveryAt), CreatedAt: c.CreatedAt.UTC(),
 	}
+	out.Health, out.HealthSince, out.HealthReason = c.Health, c.HealthSince.UTC(), c.HealthReason
 	if e := c.HookError(); e != nil {
 		out.HookError = &hookError{Code: e.Code, Message: e.Message, NextTry: utc(e.NextTry)}
 	}
@@ -152,7 +159,7 @@ func (d Deps) connect(ctx context.Context, caller auth.Identity, in *connectInpu
 	}
 	c, tasks, err := d.Store.Connect(ctx, store.NewConnection{
 		UserID: caller.UserID, Repository: repo, AutoPR: b.AutoPR, SetupWebhook: *b.SetupWebhook, Events: events,
-		HookURL: d.BaseURL + webhookPath + string(b.Provider), Secret: secret.Random(),
+		HookURL: d.BaseURL + WebhookPath(b.Provider), Secret: secret.Random(),
 	})
 	if fault.Is(err, fault.Conflict) {
 		return nil, d.alreadyConnected(ctx, caller, repo, err)
@@ -170,10 +177,10 @@ func (d Deps) connect(ctx context.Context, caller auth.Identity, in *connectInpu
 // not answer now does not stop the user: a worker asks again.
 func (d Deps) resolve(ctx context.Context, caller auth.Identity, repo forge.Repository) (forge.Repository, error) {
 	f, err := d.Access.Open(ctx, auth.For{Provider: repo.Provider, UserID: caller.UserID})
-	if err != nil {
-		return repo, unusable(err)
+	var found forge.Repository
+	if err == nil {
+		found, err = f.Repository(ctx, repo.FullName)
 	}
-	found, err := f.Repository(ctx, repo.FullName)
 	switch verdict, _ := fault.Decide(err); {
 	case err == nil && found.Archived:
 		return repo, unusable(fault.New(fault.Invalid, "The repository is archived. Unarchive it first; nothing runs in it."))

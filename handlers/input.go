@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -68,3 +69,17 @@ func readCursor(cursor string, n int) ([]string, error) {
 var errSince = &fault.Error{Kind: fault.Invalid, Field: "query.since", Sentence: "The time is none of RFC 3339: 2026-11-24T10:00:00Z."}
 
 var errCursor = &fault.Error{Kind: fault.Invalid, Field: "query.cursor", Sentence: "The cursor is none of ours. Take next_cursor of the page before, or leave it out."}
+
+// readNumber returns the number in a cursor that is one; zero for the first
+// page.
+func readNumber(cursor string) (int64, error) {
+	place, err := readCursor(cursor, 1)
+	if err != nil || cursor == "" {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(place[0], 10, 64)
+	if err != nil || n < 1 {
+		return 0, errCursor
+	}
+	return n, nil
+}

@@ -164,6 +164,7 @@ func (d Deps) logIn(ctx context.Context, p forge.Provider, login begun, code str
 		return store.User{}, err
 	}
 	d.Relay.Send(ctx, tasks)
+	d.looked.Invalidate(user.ID)
 	d.audit(ctx, auth.Identity{UserID: user.ID, Name: user.Name}, "login", string(p)+":"+self.Login, map[string]any{"client": app.Client})
 	return user, nil
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -22,6 +25,8 @@ type problem struct {
 	RequestID string `json:"request_id,omitempty"`
 	// ConnectionID is the connection that is in the way (already_connected).
 	ConnectionID string `json:"connection_id,omitempty"`
+
+	after time.Duration // how long to wait before the next try; zero when nobody knows
 }
 
 // describeProblem adds our members to the description of problem details, and
@@ -40,13 +45,34 @@ func describeProblem(api huma.API) {
 func problemFor(ctx context.Context, status int, err error) *problem {
 	p := &problem{Code: fault.Code(err), RequestID: telemetry.RequestIDFrom(ctx)}
 	p.Type, p.Title, p.Status, p.Detail = "about:blank", http.StatusText(status), status, fault.Sentence(err)
-	if known, ok := errors.AsType[*fault.Error](err); ok && known.Field != "" {
-		p.Errors = []*huma.ErrorDetail{{Message: known.Sentence, Location: known.Field}}
+	if known, ok := errors.AsType[*fault.Error](err); ok {
+		p.after = known.After
+		if known.Field != "" {
+			p.Errors = []*huma.ErrorDetail{{Message: known.Sentence, Location: known.Field}}
+		}
 	}
 	return p
 }
 
+// GetHeaders are the headers that go with a problem. huma asks for them too.
+func (p *problem) GetHeaders() http.Header {
+	header := http.Header{}
+	if p.Status == http.StatusUnauthorized {
+		header.Set("WWW-Authenticate", `Bearer realm="devflowfix"`)
+	}
+	if p.after > 0 {
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.after.Seconds()))))
+	}
+	return header
+}
+
+// write answers with the problem. Headers that are set already stay.
 func (p *problem) write(w http.ResponseWriter) {
+	for name, values := range p.GetHeaders() {
+		if w.Header().Get(name) == "" {
+			w.Header()[name] = values
+		}
+	}
 	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p)
@@ -54,8 +80,5 @@ func (p *problem) write(w http.ResponseWriter) {
 
 // writeProblem answers with an error.
 func writeProblem(ctx context.Context, w http.ResponseWriter, status int, err error) {
-	if status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="devflowfix"`)
-	}
 	problemFor(ctx, status, err).write(w)
 }

@@ -29,6 +29,8 @@ type Deps struct {
 	Callers     *auth.Callers
 	Sessions    *Sessions
 	Access      *auth.Access
+	App         Registration
+	GitHubURL   string // of its pages, without a slash at its end
 	Receivers   map[forge.Provider]forge.Receiver
 	Events      map[forge.Provider]Events
 	OpsPassword secret.Text
@@ -38,6 +40,7 @@ type Deps struct {
 	ProxyHops   int // reverse proxies before us
 
 	limits limits
+	looked *lookedAt
 }
 
 // Events are what a hook of a forge may subscribe to.
@@ -49,19 +52,25 @@ type Events struct {
 // Where the forges send deliveries, below the base URL.
 const webhookPath = "/api/v2/webhooks/"
 
+// AppHookPath is where the GitHub App's hook sends, below the base URL. It is
+// go-githubapp's default.
+const AppHookPath = "/api/github/hook"
+
+// WebhookPath is where the hooks of a forge send to.
+func WebhookPath(p forge.Provider) string { return webhookPath + string(p) }
+
 // everythingElse is the pattern of what no other pattern takes.
 const everythingElse = "/"
 
 // New returns all routes. Each line says who calls it.
 func New(d Deps) http.Handler {
-	d.limits = newLimits()
+	d.limits, d.looked = newLimits(), newLookedAt()
 	front, mux := http.NewServeMux(), http.NewServeMux()
 
-	// The forges: deliveries of repository hooks, and of the GitHub App, whose
-	// path is go-githubapp's default.
+	// The forges: deliveries of repository hooks, and of the GitHub App.
 	front.Handle(webhookPath+"github", d.receiver(forge.GitHub))
 	front.Handle(webhookPath+"gitlab", d.receiver(forge.GitLab))
-	front.Handle("/api/github/hook", d.receiver(forge.GitHub))
+	front.Handle(AppHookPath, d.receiver(forge.GitHub))
 	front.Handle("/", d.inBrowser(mux))
 
 	// Users and their programs: /api/v2, and the description of it at
@@ -78,6 +87,7 @@ func New(d Deps) http.Handler {
 
 	// The operator, in a browser.
 	mux.Handle(queuesPath+"/", d.operator(d.queueDesk()))
+	d.mountAppDesk(mux)
 	mux.Handle("GET "+queuesPath, http.RedirectHandler(queuesPath+"/", http.StatusMovedPermanently))
 
 	// Everybody else.

@@ -39,31 +39,15 @@ func (d Deps) deliver(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
-	outcome := outcomeApplied
-	if len(connections) == 0 {
-		outcome = outcomeNobody
+	looks, err := d.looksAt(ctx, dl, event, connections)
+	if err != nil {
+		return err
 	}
-	opened := 0
+	var done applied
 	tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error {
-		fresh, err := tx.RecordDelivery(ctx, store.Delivery{
-			Scope: dl.Scope, ID: dl.ID, Provider: dl.Provider, Event: dl.Event, Action: event.Action,
-			Source: dl.Source, Outcome: outcome, ReceivedAt: dl.ReceivedAt,
-		})
-		if err != nil {
-			return err
-		}
-		if !fresh {
-			outcome = outcomeSeen
-			return nil
-		}
-		for _, c := range connections {
-			n, err := d.route(ctx, tx, c, event, dl.ReceivedAt)
-			if err != nil {
-				return fmt.Errorf("%s of %s: %w", event.Name, c.ID, err)
-			}
-			opened += n
-		}
-		return d.conclude(ctx, tx, dl, connections)
+		var err error
+		done, err = d.apply(ctx, tx, dl, event, connections, looks)
+		return err
 	})
 	if err != nil {
 		return err
@@ -72,12 +56,63 @@ func (d Deps) deliver(ctx context.Context, t *asynq.Task) error {
 	if err := d.Queue.MarkSeen(ctx, dl.Scope, dl.ID); err != nil {
 		zerolog.Ctx(ctx).Debug().Err(err).Msg("delivery not marked as seen") // a redelivery is answered as new, and changes nothing
 	}
-	for range opened {
+	for range done.opened {
 		d.Metrics.IncidentDelay(d.Now().Sub(dl.ReceivedAt))
 	}
 	zerolog.Ctx(ctx).Info().Str(telemetry.Event, dl.Event).Str(telemetry.Action, event.Action).
-		Str(telemetry.Outcome, outcome).Msg("delivery applied")
+		Str(telemetry.Outcome, done.outcome).Msg("delivery applied")
 	return nil
+}
+
+// applied is what became of a delivery.
+type applied struct {
+	outcome string
+	opened  int // incidents
+}
+
+// apply lets each connection take the delivery, once. GitHub gives a delivery
+// one GUID for all hooks that get it, the App's and those of repositories, so
+// whichever comes first takes it for a connection.
+func (d Deps) apply(ctx context.Context, tx *store.Tx, dl queue.Delivery, event forge.Event, connections []store.Connection, looks []queue.Task) (applied, error) {
+	done := applied{outcome: outcomeSeen}
+	record := func(scope, outcome string) (bool, error) {
+		fresh, err := tx.RecordDelivery(ctx, store.Delivery{
+			Scope: scope, ID: dl.ID, Provider: dl.Provider, Event: dl.Event, Action: event.Action,
+			Source: dl.Source, Outcome: outcome, ReceivedAt: dl.ReceivedAt,
+		})
+		if fresh {
+			done.outcome = outcome
+		}
+		return fresh, err
+	}
+	if dl.FromApp() || len(connections) == 0 {
+		outcome := outcomeApplied
+		if len(connections) == 0 {
+			outcome = outcomeNobody
+		}
+		fresh, err := record(dl.Scope, outcome)
+		if err == nil && fresh {
+			err = d.follow(ctx, tx, event, looks)
+		}
+		if err != nil {
+			return done, err
+		}
+	}
+	for _, c := range connections {
+		fresh, err := record(c.ID, outcomeApplied)
+		if err != nil {
+			return done, err
+		}
+		if !fresh {
+			continue
+		}
+		n, err := d.route(ctx, tx, c, event, dl.ReceivedAt)
+		if err != nil {
+			return done, fmt.Errorf("%s of %s: %w", event.Name, c.ID, err)
+		}
+		done.opened += n
+	}
+	return done, d.conclude(ctx, tx, dl, connections)
 }
 
 // decode turns the delivery's document, wherever it is kept, into an event.
@@ -103,10 +138,11 @@ func (d Deps) decode(ctx context.Context, dl queue.Delivery) (forge.Event, error
 }
 
 // concerned are the connections that a delivery is for: the one whose hook
-// brought it or, for the GitHub App, all that have the repository.
+// brought it or, for the GitHub App, all that have the repository while its
+// installation is there and not suspended.
 func (d Deps) concerned(ctx context.Context, dl queue.Delivery, event forge.Event) ([]store.Connection, error) {
 	if dl.FromApp() {
-		return d.Store.Followers(ctx, event.Repository)
+		return d.Store.Followers(ctx, event.Installation, event.Repository)
 	}
 	c, err := d.Store.Connection(ctx, dl.Scope)
 	if fault.Is(err, fault.NotFound) {
@@ -135,11 +171,11 @@ func (d Deps) conclude(ctx context.Context, tx *store.Tx, dl queue.Delivery, con
 			return err
 		}
 	}
-	if dl.FromApp() {
-		return nil // says nothing about any connection's own hook
-	}
 	for _, c := range connections {
-		if err := tx.TouchDelivery(ctx, c.ID, dl.ReceivedAt); err != nil {
+		if dl.FromApp() && c.InstallationID == nil {
+			continue // it says nothing about the connection's own hook
+		}
+		if err := tx.NoteVerified(ctx, c, dl.VerifiedBy, dl.ReceivedAt); err != nil {
 			return err
 		}
 	}

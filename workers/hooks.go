@@ -1,8 +1,11 @@
 package workers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -77,14 +80,20 @@ func (d Deps) ensure(ctx context.Context, c store.Connection) error {
 			return err
 		}
 	}
-	return d.Store.WithLock(ctx, fmt.Sprintf("hook:%s:%d", c.Provider, repo.ID), func(ctx context.Context) error {
+	return d.Store.WithLock(ctx, hookLock(c.Provider, repo.ID), func(ctx context.Context) error {
 		return d.stepUntilKept(ctx, f, repo, c.ID)
 	})
 }
 
+// hookLock is held by whoever changes the hooks of a repository.
+func hookLock(p forge.Provider, repositoryID int64) string {
+	return fmt.Sprintf("hook:%s:%d", p, repositoryID)
+}
+
 // ensureSteps bounds how often one task looks again: a hook that another
-// process makes at the same moment is adopted on the second look.
-const ensureSteps = 4
+// process makes at the same moment is adopted on the second look, and each
+// second hook of ours takes one more.
+const ensureSteps = 10
 
 func (d Deps) stepUntilKept(ctx context.Context, f forge.Hooks, repo forge.Repository, connectionID string) error {
 	for range ensureSteps {
@@ -92,77 +101,158 @@ func (d Deps) stepUntilKept(ctx context.Context, f forge.Hooks, repo forge.Repos
 		if err != nil {
 			return err
 		}
-		seen, err := d.observeHook(ctx, f, repo, c)
+		if c, err = d.followMove(ctx, c); err != nil {
+			return err
+		}
+		h := hookAt{f, repo, c}
+		done, err := d.takeStep(ctx, h)
 		if err != nil {
 			return err
 		}
-		done, err := d.takeStep(ctx, f, repo, c, seen)
-		if err != nil || done {
-			return err
+		if done {
+			return d.turnSecret(ctx, h)
 		}
 	}
 	return fault.New(fault.Transient, "The hook keeps changing under our hands. It is tried again.")
 }
 
-func (d Deps) observeHook(ctx context.Context, f forge.Hooks, repo forge.Repository, c store.Connection) (hook.Observed, error) {
-	var seen hook.Observed
-	if c.HookID != nil {
-		current, err := f.Hook(ctx, repo, *c.HookID)
-		if err == nil {
-			return hook.Observed{Current: &current}, nil
-		}
-		if !fault.Is(err, fault.NotFound) {
-			return seen, fmt.Errorf("hook %d: %w", *c.HookID, err)
-		}
+// hookAt is a connection's hook at its forge.
+type hookAt struct {
+	forge.Hooks
+	repo forge.Repository
+	c    store.Connection
+}
+
+// followMove gives a connection the URL that hooks have now, when this
+// installation was moved to another host. The old one is kept in mind: the
+// forge has it until the hook is changed.
+func (d Deps) followMove(ctx context.Context, c store.Connection) (store.Connection, error) {
+	now := d.HookURL(c.Provider)
+	old, query, _ := strings.Cut(c.HookURL, "?")
+	if old == now {
+		return c, nil
 	}
-	var err error
-	if seen.All, err = f.ListHooks(ctx, repo); err != nil {
-		return seen, fmt.Errorf("list hooks: %w", err)
+	if query != "" {
+		now += "?" + query
 	}
-	seen.Holders, err = d.Store.HookHolders(ctx, repo)
-	return seen, err
+	if err := d.Store.MoveHookURL(ctx, c.ID, now); err != nil {
+		return c, err
+	}
+	return d.Store.Connection(ctx, c.ID)
 }
 
 // takeStep does what package hook decides, and reports whether the hook is as
 // it should be now.
-func (d Deps) takeStep(ctx context.Context, f forge.Hooks, repo forge.Repository, c store.Connection, seen hook.Observed) (bool, error) {
-	want := hook.Desired{ConnectionID: c.ID, URL: c.HookURL, Events: c.HookEvents, Signs: c.HookSigns}
+func (d Deps) takeStep(ctx context.Context, h hookAt) (bool, error) {
+	want := desired(h.c)
+	seen, err := d.observeHook(ctx, h)
+	if err != nil {
+		return false, err
+	}
 	step := hook.Next(want, seen)
-	made, err := d.callForge(ctx, f, repo, c, want, step, seen)
+	made, err := d.callForge(ctx, h, want, step, seen)
 	outcome := "ok"
 	if err != nil {
 		outcome = fault.Code(err)
 	}
-	d.Metrics.HookOperation(string(c.Provider), string(step.Kind), outcome)
-	zerolog.Ctx(ctx).Info().Str(telemetry.ConnectionID, c.ID).Str(telemetry.Step, string(step.Kind)).
+	d.Metrics.HookOperation(string(h.c.Provider), string(step.Kind), outcome)
+	zerolog.Ctx(ctx).Info().Str(telemetry.ConnectionID, h.c.ID).Str(telemetry.Step, string(step.Kind)).
 		Str(telemetry.Reason, step.Reason).Str(telemetry.Outcome, outcome).Msg("hook step")
 	switch {
 	case fault.Is(err, fault.Conflict):
 		return false, nil // somebody made it just now: look again and adopt
 	case err != nil:
 		return false, fmt.Errorf("%s hook: %w", step.Kind, err)
-	case step.Kind == hook.MoveAway:
-		return false, d.Store.SetHookURL(ctx, c.ID, c.HookURL+"?connection="+c.ID)
 	}
-	return d.Store.SaveHook(ctx, c.ID, made, c.HookEvents)
+	entry := store.HookEntry{ConnectionID: h.c.ID, Kind: string(step.Kind), Actor: systemActor, Reason: step.Reason, HookID: cmp.Or(made.ID, step.HookID)}
+	switch step.Kind {
+	case hook.MoveAway:
+		return false, d.Store.SetHookURL(ctx, h.c.ID, h.c.HookURL+"?connection="+h.c.ID, entry)
+	case hook.Prune:
+		return false, d.Store.AddHookEntry(ctx, entry)
+	case hook.Keep:
+		return d.Store.SaveHook(ctx, h.c.ID, made, h.c.HookEvents, nil)
+	}
+	return d.Store.SaveHook(ctx, h.c.ID, made, h.c.HookEvents, &entry)
 }
 
-func (d Deps) callForge(ctx context.Context, f forge.Hooks, repo forge.Repository, c store.Connection, want hook.Desired, step hook.Step, seen hook.Observed) (forge.Hook, error) {
-	plain, err := d.Store.Keyring().Decrypt(c.SealedSecret)
-	if err != nil {
-		return forge.Hook{}, fault.Wrap(fault.Permanent, err, "The hook's secret cannot be decrypted. The operator has to bring back the key that encrypted it.")
+// systemActor is who acts when no user does.
+const systemActor = "devflowfix"
+
+func desired(c store.Connection) hook.Desired {
+	want := hook.Desired{ConnectionID: c.ID, URL: c.HookURL, FormerURLs: c.FormerURLs, Events: c.HookEvents, Signs: c.HookSigns}
+	if c.HookID != nil {
+		want.HookID = *c.HookID
 	}
-	spec := hook.Spec(c.Provider, want, plain)
+	return want
+}
+
+func (d Deps) observeHook(ctx context.Context, h hookAt) (hook.Observed, error) {
+	var seen hook.Observed
+	var err error
+	if seen.All, err = h.ListHooks(ctx, h.repo); err != nil {
+		return seen, fmt.Errorf("list hooks: %w", err)
+	}
+	seen.Holders, err = d.Store.HookHolders(ctx, h.repo)
+	return seen, err
+}
+
+func (d Deps) callForge(ctx context.Context, h hookAt, want hook.Desired, step hook.Step, seen hook.Observed) (forge.Hook, error) {
+	spec, err := d.spec(h.c, want)
+	if err != nil {
+		return forge.Hook{}, err
+	}
 	switch step.Kind {
 	case hook.Create:
-		return f.CreateHook(ctx, repo, spec)
+		return h.CreateHook(ctx, h.repo, spec)
 	case hook.Adopt, hook.Update:
-		return f.UpdateHook(ctx, repo, step.HookID, spec)
+		made, err := h.UpdateHook(ctx, h.repo, step.HookID, spec)
+		if err == nil {
+			h.prove(ctx, made.ID)
+		}
+		return made, err
+	case hook.Wake:
+		// GitLab switches a hook on again when a test delivery succeeds.
+		if err := h.PingHook(ctx, h.repo, step.HookID); err != nil {
+			return forge.Hook{}, err
+		}
+		return h.Hook(ctx, h.repo, step.HookID)
+	case hook.Replace:
+		made, err := h.CreateHook(ctx, h.repo, spec)
+		if err == nil {
+			err = h.DeleteHook(ctx, h.repo, step.HookID)
+		}
+		return made, err
+	case hook.Prune:
+		return forge.Hook{}, h.DeleteHook(ctx, h.repo, step.HookID)
 	case hook.Keep:
-		return *seen.Current, nil
+		i := slices.IndexFunc(seen.All, func(o forge.Hook) bool { return o.ID == step.HookID })
+		return seen.All[i], nil
 	default: // MoveAway asks nothing of the forge
 		return forge.Hook{}, nil
 	}
+}
+
+// prove asks for a delivery that shows that the hook works now. A forge that
+// has nothing to send leaves the hook unverified, which is no failure.
+func (h hookAt) prove(ctx context.Context, hookID int64) {
+	if err := h.PingHook(ctx, h.repo, hookID); err != nil {
+		zerolog.Ctx(ctx).Debug().Err(err).Int64("hook_id", hookID).Msg("hook not pinged")
+	}
+}
+
+// spec is what the forge is asked for. Under rotation that is the next secret
+// as soon as every receiver has it: the forge may have it already.
+func (d Deps) spec(c store.Connection, want hook.Desired) (forge.HookSpec, error) {
+	sealed := c.SealedSecret
+	if c.SealedNext != "" && c.NextSentAt != nil {
+		sealed = c.SealedNext
+	}
+	plain, err := d.Store.Keyring().Decrypt(sealed)
+	if err != nil {
+		return forge.HookSpec{}, fault.Wrap(fault.Permanent, err, "The hook's secret cannot be decrypted. The operator has to bring back the key that encrypted it.")
+	}
+	return hook.Spec(c.Provider, want, plain), nil
 }
 
 // removeHook deletes the hook of a connection that is gone.
@@ -211,7 +301,7 @@ func (d Deps) remove(ctx context.Context, grave store.Tombstone) error {
 			return fmt.Errorf("resolve %s: %w", grave.FullName, err)
 		}
 	}
-	return d.Store.WithLock(ctx, fmt.Sprintf("hook:%s:%d", grave.Provider, repo.ID), func(ctx context.Context) error {
+	return d.Store.WithLock(ctx, hookLock(grave.Provider, repo.ID), func(ctx context.Context) error {
 		return d.removeByURL(ctx, f, repo, grave)
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/hook"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
 	"github.com/devflowfix/devflowfix/internal/telemetry"
@@ -19,15 +20,23 @@ import (
 
 // Deps are what tasks work with.
 type Deps struct {
-	Store     *store.Store
-	Queue     *queue.Client
-	Relay     *queue.Relay
-	Access    *auth.Access
-	Receivers map[forge.Provider]forge.Receiver
-	Metrics   *telemetry.Metrics
+	Store  *store.Store
+	Queue  *queue.Client
+	Relay  *queue.Relay
+	Access *auth.Access
+	// App and Apps are the GitHub App, and AppHookURL is where its hook sends.
+	App        forge.AppSource
+	Apps       forge.Apps
+	AppHookURL string
+	Receivers  map[forge.Provider]forge.Receiver
+	Metrics    *telemetry.Metrics
 	// Retention is how long deliveries are kept.
 	Retention time.Duration
-	Now       func() time.Time
+	// HookURL is where the hooks of a forge send to.
+	HookURL func(forge.Provider) string
+	// Rotation says when the secrets of hooks change.
+	Rotation hook.RotationPolicy
+	Now      func() time.Time
 }
 
 // Mux routes each type of task to its handler.
@@ -40,7 +49,11 @@ func (d Deps) Mux() *asynq.ServeMux {
 	mux.HandleFunc(queue.TypeEvidence, d.findEvidence)
 	mux.HandleFunc(queue.TypeGrantRefresh, d.refreshGrant)
 	mux.HandleFunc(queue.TypeGrantForget, d.forgetGrant)
+	mux.HandleFunc(queue.TypeInstallationSync, d.syncInstallation)
+	mux.HandleFunc(queue.TypeAccessRefresh, d.refreshAccess)
+	mux.HandleFunc(queue.TypeSweepInstallations, d.sweepInstallations)
 	mux.HandleFunc(queue.TypeSweepGrants, d.sweepGrants)
+	mux.HandleFunc(queue.TypeSweepHooks, d.sweepHooks)
 	mux.HandleFunc(queue.TypeSweepOutbox, d.sweepOutbox)
 	mux.HandleFunc(queue.TypeSweepOrphans, d.sweepOrphans)
 	mux.HandleFunc(queue.TypeSweepRetention, d.sweepRetention)

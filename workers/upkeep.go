@@ -18,7 +18,9 @@ var periods = []struct {
 	{queue.TypeSweepOutbox, 5 * time.Second},
 	{queue.TypeSweepOrphans, time.Minute},
 	{queue.TypeSweepGrants, 5 * time.Minute},
+	{queue.TypeSweepHooks, sweepHooksEvery},
 	{queue.TypeSweepRetention, time.Hour},
+	{queue.TypeSweepInstallations, time.Hour},
 }
 
 // Schedule enqueues the sweeps while this process is the leader, until ctx
@@ -28,6 +30,7 @@ func (d Deps) Schedule(ctx context.Context) error {
 	return d.Store.Lead(ctx, "schedule", func(ctx context.Context) {
 		zerolog.Ctx(ctx).Info().Msg("this worker leads the periodic tasks")
 		last := make(map[string]time.Time)
+		d.sweepFirst(ctx, last)
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
@@ -39,6 +42,15 @@ func (d Deps) Schedule(ctx context.Context) error {
 			}
 		}
 	})
+}
+
+// sweepFirst compares the installations soon after a worker begins to lead,
+// since nobody may have worked for a while; then the hour counts again.
+func (d Deps) sweepFirst(ctx context.Context, last map[string]time.Time) {
+	if _, err := d.Queue.Enqueue(ctx, queue.NewPeriodic(queue.TypeSweepInstallations, d.Now().Truncate(time.Minute))); err != nil {
+		return // the hourly one comes at once
+	}
+	last[queue.TypeSweepInstallations] = d.Now().Truncate(time.Hour)
 }
 
 func (d Deps) enqueueDue(ctx context.Context, last map[string]time.Time) {

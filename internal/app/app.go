@@ -20,6 +20,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/forge/github"
 	"github.com/devflowfix/devflowfix/internal/forge/gitlab"
+	"github.com/devflowfix/devflowfix/internal/hook"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -33,7 +34,8 @@ type App struct {
 	Tokens    *auth.Tokens
 	Callers   *auth.Callers
 	Access    *auth.Access
-	App       forge.AppSource
+	App       *Registration
+	Rotation  hook.RotationPolicy
 	Metrics   *telemetry.Metrics
 	network   egress.Policy
 	log       zerolog.Logger
@@ -54,15 +56,16 @@ func New(cfg config.Config, log zerolog.Logger) (*App, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	network := egress.Policy{Private: cfg.AllowPrivate}
-	registered := &registration{settings: cfg.GitHub, store: st}
+	client := queue.NewClient(rdb)
+	registered := &Registration{settings: cfg.GitHub, store: st, queue: client}
 	access, err := openForges(cfg, network, registered, st)
 	if err != nil {
 		return nil, errors.Join(err, st.Close(), rdb.Close())
 	}
-	client := queue.NewClient(rdb)
 	a := &App{
 		Config: cfg, Store: st, Access: access, Metrics: telemetry.NewMetrics(),
 		App:       registered,
+		Rotation:  hook.RotationPolicy{MaxAge: cfg.SecretMaxAge, Spread: store.SecretSpread, Patience: 5 * time.Minute},
 		network:   network,
 		Tokens:    auth.NewTokens(cfg.Keyring, time.Now),
 		log:       log,
@@ -80,11 +83,12 @@ func New(cfg config.Config, log zerolog.Logger) (*App, error) {
 }
 
 // openForges makes the way to the forges.
-func openForges(cfg config.Config, network egress.Policy, registered forge.AppSource, st *store.Store) (*auth.Access, error) {
+func openForges(cfg config.Config, network egress.Policy, registered *Registration, st *store.Store) (*auth.Access, error) {
 	gh, err := github.New(github.Config{APIURL: cfg.GitHub.APIURL, Network: network, App: registered})
 	if err != nil {
 		return nil, err
 	}
+	registered.apps = gh
 	gl, err := gitlab.New(cfg.GitLab.URL, network)
 	if err != nil {
 		return nil, err

@@ -87,6 +87,8 @@ func (a *App) handler(directory handlers.Directory, q *queue.Client) http.Handle
 		Sessions:  handlers.NewSessions(a.Store.WebSessions(), strings.HasPrefix(a.Config.BaseURL, "https://")),
 		ProxyHops: a.Config.ProxyHops,
 		Access:    a.Access,
+		App:       a.App,
+		GitHubURL: a.Config.GitHub.WebURL,
 		Receivers: a.receivers,
 		Events: map[forge.Provider]handlers.Events{
 			forge.GitHub: {Known: github.EventNames(), Default: github.DefaultEvents()},

@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/devflowfix/devflowfix/handlers"
+	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/workers"
 )
@@ -14,13 +16,16 @@ import (
 // back.
 func (a *App) Work(ctx context.Context) error {
 	deps := workers.Deps{
-		Store:     a.Store,
-		Queue:     a.queue,
-		Relay:     a.relay,
-		Access:    a.Access,
+		Store:  a.Store,
+		Queue:  a.queue,
+		Relay:  a.relay,
+		Access: a.Access,
+		App:    a.App, Apps: a.App.apps, AppHookURL: a.Config.BaseURL + handlers.AppHookPath,
 		Receivers: a.receivers,
 		Metrics:   a.Metrics,
 		Retention: time.Duration(a.Config.RetentionDays) * 24 * time.Hour,
+		HookURL:   func(p forge.Provider) string { return a.Config.BaseURL + handlers.WebhookPath(p) },
+		Rotation:  a.Rotation,
 		Now:       time.Now,
 	}
 	serving := queue.Workers{Fetchers: a.Config.Fetchers, Concurrency: a.Config.Concurrency, Log: a.log}

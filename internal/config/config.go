@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/rawbytes"
@@ -51,6 +52,11 @@ type Config struct {
 	Concurrency int
 	// RetentionDays is for how many days deliveries are kept.
 	RetentionDays int
+	// SecretMaxAge is how old the secret of a webhook may become.
+	SecretMaxAge time.Duration
+	// Unconnected says how to reach a forge when no setting tells; empty when
+	// one does. A GitHub App in the database may be all that is needed.
+	Unconnected string
 }
 
 // GitHub is how GitHub is reached.
@@ -140,6 +146,9 @@ func Load(path string, environ []string) (Config, error) {
 	}
 	problems = append(problems, c.together()...)
 	if len(problems) > 0 {
+		if c.Unconnected != "" {
+			problems = append(problems, c.Unconnected)
+		}
 		return Config{}, &Problems{problems}
 	}
 	return c, nil
@@ -203,7 +212,7 @@ func (c *Config) together() []string {
 	gitlab := c.oauth(whole, "GITLAB_OAUTH", c.GitLab.OAuth)
 	whole("OIDC needs OIDC_ISSUER and OIDC_AUDIENCE together", c.OIDC.Issuer != "", c.OIDC.Audience != "")
 	if c.GitHub.Token.IsZero() && c.GitLab.Token.IsZero() && !app && !appLogin && !github && !gitlab {
-		problems = append(problems, "no forge has credentials: set GITHUB_OAUTH_CLIENT_ID and GITHUB_OAUTH_CLIENT_SECRET (or the same of GITLAB) to let users log in, GITHUB_TOKEN (scopes repo and admin:repo_hook) or GITLAB_TOKEN (scope api) to use your own access, or the GitHub App's settings; `devflowfix up` brings a simulator instead")
+		c.Unconnected = "no forge has credentials: set GITHUB_OAUTH_CLIENT_ID and GITHUB_OAUTH_CLIENT_SECRET (or the same of GITLAB) to let users log in, GITHUB_TOKEN (scopes repo and admin:repo_hook) or GITLAB_TOKEN (scope api) to use your own access, or register a GitHub App with `devflowfix app create`; `devflowfix up` brings a simulator instead"
 	}
 	return problems
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/devflowfix/devflowfix/internal/secret"
 )
@@ -47,6 +48,7 @@ var settings = []setting{
 	{name: "DATABASE_MAX_CONNECTIONS", preset: "20", read: whole(4, 1000, func(c *Config, n int64) { c.DatabaseConnections = int(n) })},
 	{name: "WORKER_FETCHERS", preset: "2", read: whole(1, 32, func(c *Config, n int64) { c.Fetchers = int(n) })},
 	{name: "WORKER_CONCURRENCY", preset: "10", read: whole(1, 1000, func(c *Config, n int64) { c.Concurrency = int(n) })},
+	{name: "WEBHOOK_SECRET_MAX_AGE_DAYS", preset: "90", read: whole(1, 3650, func(c *Config, n int64) { c.SecretMaxAge = time.Duration(n) * 24 * time.Hour })},
 	{name: "DELIVERY_RETENTION_DAYS", preset: "14", read: whole(8, 3650, func(c *Config, n int64) { c.RetentionDays = int(n) })},
 }
 

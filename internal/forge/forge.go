@@ -56,11 +56,22 @@ type Hook struct {
 	URL         string
 	Events      []string // in the forge's own names, sorted
 	ContentType string   // "json" or "form"; GitLab always sends JSON
-	Active      bool     // false also when GitLab has disabled it
+	Active      bool     // false also when the forge has disabled it
+	Disabled    Disabled // GitLab: for failing too often
 	VerifyTLS   bool
 	Signs       bool // GitLab 19.0+: has a signing token, so its deliveries must carry a signature
 	CreatedAt   time.Time
 }
+
+// Disabled says that a forge has switched a hook off by itself
+// (docs.gitlab.com, "Webhooks", auto-disabled webhooks).
+type Disabled string
+
+// How long a hook is switched off; empty when it is not.
+const (
+	DisabledForNow  Disabled = "temporarily_disabled"
+	DisabledForGood Disabled = "disabled"
+)
 
 // HookSpec is what we want a hook to be.
 type HookSpec struct {

@@ -26,8 +26,9 @@ func (w *World) registerClients() {
 // Browser is a person's browser, with its cookies. It follows no redirects by
 // itself.
 type Browser struct {
-	w      *World
-	client *http.Client
+	w        *World
+	client   *http.Client
+	operator bool // shows the operator's password
 }
 
 // Browser opens a new one.
@@ -105,6 +106,9 @@ func (b *Browser) do(r Request) Answer {
 	request, err := r.build(b.w.tb.Context(), base)
 	if err != nil {
 		b.w.tb.Fatal(err)
+	}
+	if b.operator && strings.HasPrefix(request.URL.String(), b.w.URL+"/") {
+		request.SetBasicAuth("operator", OperatorPassword)
 	}
 	return b.w.answer(b.client, request)
 }

@@ -175,3 +175,19 @@ func (w *World) Gather(provider string, ids []int64, repository string) {
 		w.Sim.EditHook(provider, id, func(h *forgesim.Hook) { h.RepositoryID = to })
 	}
 }
+
+// SecretOf is the secret that a hook signs with at the simulator; GitLab's is
+// its signing token.
+func (w *World) SecretOf(provider string, hookID int64) string {
+	w.tb.Helper()
+	for _, h := range w.Sim.Hooks() {
+		if h.Provider == provider && h.ID == hookID {
+			if h.SigningToken != "" {
+				return h.SigningToken
+			}
+			return h.Secret
+		}
+	}
+	w.tb.Fatalf("%s has no hook %d", provider, hookID)
+	return ""
+}

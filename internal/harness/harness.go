@@ -57,10 +57,11 @@ type World struct {
 
 // Options change what Start builds.
 type Options struct {
-	NoWorker bool     // start web alone
-	Quiet    bool     // no logs: the story is about failures
-	Settings []string // NAME=value, beside or in place of those of the world; an empty value leaves one out
-	Sim      forgesim.Config
+	NoWorker  bool     // start web alone
+	Quiet     bool     // no logs: the story is about failures
+	GitHubApp bool     // the settings name a GitHub App
+	Settings  []string // NAME=value, beside or in place of those of the world; an empty value leaves one out
+	Sim       forgesim.Config
 }
 
 // Start builds a world and takes it down when the test ends.
@@ -99,6 +100,9 @@ func Start(tb testing.TB, o Options) *World {
 		"GITLAB_OAUTH_CLIENT_SECRET=" + clientSecret,
 		"ALLOW_PRIVATE_NETWORKS=true",
 		"ADDR=127.0.0.1:0",
+	}
+	if o.GitHubApp {
+		w.set(w.registerApp())
 	}
 	w.set(o.Settings)
 	cfg, err := config.Load("", w.Environ)

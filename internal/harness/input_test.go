@@ -178,7 +178,7 @@ func TestRequestsThatAreNoneAreRefused(t *testing.T) {
 		{"no such connection", get(connectionsPath + "/rpc_1"), 404, "not_found"},
 		{"a connection with NUL", get(connectionsPath + "/rpc%00"), 404, "not_found"},
 		{"no such incident", get(incidentsPath + "/inc_1"), 404, "not_found"},
-		{"connecting with GET", get(connectPath), 405, "method_not_allowed"},
+		{"connecting with PATCH", harness.Request{Method: http.MethodPatch, Path: connectPath, Body: "{}"}, 405, "method_not_allowed"},
 		{"a connection by PUT", harness.Request{Method: http.MethodPut, Path: connectionsPath + "/rpc_1"}, 405, "method_not_allowed"},
 		{"deleting incidents", harness.Request{Method: http.MethodDelete, Path: incidentsPath}, 405, "method_not_allowed"},
 	}
@@ -196,7 +196,6 @@ func TestAWrongMethodIsToldTheRightOnes(t *testing.T) {
 	t.Parallel()
 	w := harness.Start(t, harness.Options{NoWorker: true})
 	for path, want := range map[string]string{
-		connectPath:                "POST",
 		connectionsPath:            "GET",
 		connectionsPath + "/rpc_1": "GET, PATCH, DELETE",
 		incidentsPath + "/inc_1":   "GET",

@@ -21,7 +21,7 @@ func (w *World) Secret(s string) {
 func (w *World) watchedLog(quiet bool) zerolog.Logger {
 	w.log = &watchedLog{}
 	w.tb.Cleanup(func() {
-		w.log.check(w.tb, append(w.Sim.IssuedSecrets(), githubToken, gitlabToken, clientSecret, OperatorPassword))
+		w.log.check(w.tb, append(w.Sim.IssuedSecrets(), appWebhookSecret, githubToken, gitlabToken, clientSecret, OperatorPassword))
 	})
 	if quiet {
 		return zerolog.New(w.log)

@@ -33,12 +33,16 @@ func (w *World) User(name string) *User {
 type Connection struct {
 	ID             string     `json:"id"`
 	FullName       string     `json:"repository_full_name"`
+	InstallationID *int64     `json:"installation_id"`
+	Permission     string     `json:"permission"`
 	IsEnabled      bool       `json:"is_enabled"`
 	HookID         int64      `json:"webhook_id"`
 	HookURL        string     `json:"webhook_url"`
 	HookStatus     string     `json:"webhook_status"`
 	HookEvents     []string   `json:"webhook_events"`
 	LastDeliveryAt *time.Time `json:"webhook_last_delivery_at"`
+	Health         string     `json:"health"`
+	HealthReason   string     `json:"health_reason"`
 	HookError      *struct {
 		Code    string     `json:"code"`
 		Message string     `json:"message"`

@@ -2,16 +2,16 @@
 // to be and what the forge says it is.
 //
 // The way of a connection's hook: what we want and its secret are stored
-// first; then the forge is asked for the hook by its id, else for all hooks of
-// the repository; then the hook is made, adopted, changed in place or left as
-// it is; at last its id is stored. A crash between any two of these ends in
-// adoption, never in a second hook.
+// first; then the forge is asked for all hooks of the repository; then ours is
+// made, adopted, changed in place or left as it is; at last its id is stored. A
+// crash between any two of these ends in adoption, never in a second hook.
 //
 // The package is pure: no clock, no database, no forge.
 package hook
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/devflowfix/devflowfix/internal/forge"
 )
@@ -19,18 +19,19 @@ import (
 // Desired is what the user asked for.
 type Desired struct {
 	ConnectionID string
+	HookID       int64 // the hook that we know as ours; zero without one
 	URL          string
-	Events       []string
+	// FormerURLs are those that the hook had before ours moved to another
+	// host: a hook with one of them is ours all the same.
+	FormerURLs []string
+	Events     []string
 	// Signs is true when the hook is known to sign (GitLab 19.0 and newer).
 	Signs bool
 }
 
 // Observed is what the forge says.
 type Observed struct {
-	// Current is the hook with the id that we stored; nil when we have none or
-	// the forge has it no more.
-	Current *forge.Hook
-	// All are the hooks of the repository; only needed without Current.
+	// All are the hooks of the repository.
 	All []forge.Hook
 	// Holders maps hook ids to the connections that own them.
 	Holders map[int64]string
@@ -44,6 +45,9 @@ const (
 	Create   StepKind = "create"
 	Adopt    StepKind = "adopt"     // take over a hook with our URL and send it our secret
 	Update   StepKind = "update"    // change in place
+	Wake     StepKind = "wake"      // the forge has switched it off for failing: let it try again
+	Replace  StepKind = "replace"   // it cannot be woken: make another, then delete it
+	Prune    StepKind = "prune"     // delete a second one of ours
 	Keep     StepKind = "keep"      // all is well
 	MoveAway StepKind = "move_away" // our URL is another connection's: get one of our own
 )
@@ -51,46 +55,82 @@ const (
 // Step is what to do next and why.
 type Step struct {
 	Kind   StepKind
-	HookID int64 // for Adopt, Update and Keep
+	HookID int64 // for Adopt, Update, Wake, Replace, Prune and Keep
 	Reason string
 }
 
 // Next decides.
 func Next(want Desired, seen Observed) Step {
-	if seen.Current != nil {
-		if reason := drift(want, *seen.Current); reason != "" {
-			return Step{Update, seen.Current.ID, reason}
-		}
-		return Step{Keep, seen.Current.ID, "the forge has it as it should be"}
+	ours := slices.DeleteFunc(slices.Clone(seen.All), func(h forge.Hook) bool { return !want.owns(h, seen.Holders) })
+	current := slices.IndexFunc(ours, func(h forge.Hook) bool { return h.ID == want.HookID })
+	switch {
+	case current >= 0:
+		return want.keep(ours[current], ours)
+	case len(ours) > 0:
+		return Step{Adopt, ours[0].ID, "the forge has a hook with our URL"}
 	}
 	for _, h := range seen.All {
-		if h.URL != want.URL {
-			continue
-		}
-		if holder, held := seen.Holders[h.ID]; held && holder != want.ConnectionID {
+		if holder := seen.Holders[h.ID]; h.URL == want.URL && holder != "" {
 			return Step{MoveAway, 0, "connection " + holder + " has a hook with this URL"}
 		}
-		return Step{Adopt, h.ID, "the forge has a hook with our URL"}
+	}
+	if want.HookID != 0 {
+		return Step{Create, 0, "the forge has our hook no more"}
 	}
 	return Step{Create, 0, "the forge has no hook of ours"}
 }
 
-// drift names the first difference between a hook and what it should be; empty
-// when there is none.
-func drift(want Desired, h forge.Hook) string {
-	switch {
-	case h.URL != want.URL:
-		return "its URL is another"
-	case !slices.Equal(slices.Sorted(slices.Values(want.Events)), slices.Sorted(slices.Values(h.Events))):
-		return "its events are others"
-	case h.ContentType != "json":
-		return "its content type is not JSON"
-	case !h.Active:
-		return "it is not active"
-	case !h.VerifyTLS:
-		return "it does not verify TLS"
-	case want.Signs && !h.Signs:
-		return "it has lost its signing token"
+// owns reports whether a hook is ours: by its id, or by its URL when it is no
+// other connection's.
+func (want Desired) owns(h forge.Hook, holders map[int64]string) bool {
+	if h.ID == want.HookID {
+		return true
 	}
-	return ""
+	holder, held := holders[h.ID]
+	return (h.URL == want.URL || slices.Contains(want.FormerURLs, h.URL)) && (!held || holder == want.ConnectionID)
+}
+
+// keep decides about the hook that is ours, among all that are.
+func (want Desired) keep(h forge.Hook, ours []forge.Hook) Step {
+	if reason := want.drift(h); reason != "" {
+		return Step{Update, h.ID, reason}
+	}
+	if h.Disabled == forge.DisabledForGood {
+		return Step{Replace, h.ID, "the forge has switched it off for good, after too many failures"}
+	}
+	if h.Disabled != "" {
+		return Step{Wake, h.ID, "the forge has switched it off for a while, after failures"}
+	}
+	for _, other := range ours {
+		if other.ID != h.ID {
+			return Step{Prune, other.ID, "the forge has a second hook of ours"}
+		}
+	}
+	return Step{Keep, h.ID, "the forge has it as it should be"}
+}
+
+// drift names the differences between a hook and what it should be; empty when
+// there is none.
+func (want Desired) drift(h forge.Hook) string {
+	var differences []string
+	for _, d := range []struct {
+		differs bool
+		name    string
+	}{
+		{h.URL != want.URL, "its URL is another"},
+		{!sameEvents(want.Events, h.Events), "its events are others"},
+		{h.ContentType != "json", "its content type is not JSON"},
+		{!h.Active && h.Disabled == "", "it is not active"},
+		{!h.VerifyTLS, "it does not verify TLS"},
+		{want.Signs && !h.Signs, "it has lost its signing token"},
+	} {
+		if d.differs {
+			differences = append(differences, d.name)
+		}
+	}
+	return strings.Join(differences, ", ")
+}
+
+func sameEvents(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }

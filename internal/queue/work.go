@@ -21,6 +21,7 @@ const (
 	TypeSweepOrphans   = "sweep:orphans"
 	TypeSweepRetention = "sweep:retention"
 	TypeSweepGrants    = "sweep:grants"
+	TypeSweepHooks     = "sweep:hooks"
 	TypeGrantRefresh   = "grant:refresh"
 	TypeGrantForget    = "grant:forget"
 
@@ -38,6 +39,14 @@ type HookEnsure struct {
 // may have read what the user wanted before they changed it.
 func NewHookEnsure(connectionID string) Task {
 	return newTask(TypeHookEnsure, connectionID+":"+uuid.NewString(), HookEnsure{connectionID})
+}
+
+// NewHookLook makes the same task for a later time, of which there is one at a
+// time.
+func NewHookLook(connectionID string, at time.Time) Task {
+	t := newTask(TypeHookEnsure, fmt.Sprintf("%s:%d", connectionID, at.Unix()), HookEnsure{connectionID})
+	t.NotBefore = at
+	return t
 }
 
 // DecodeHookEnsure reads the task.
@@ -109,12 +118,15 @@ func DecodeGrantForget(t *asynq.Task) (GrantForget, error) { return decode[Grant
 type InstallationSync struct {
 	InstallationID int64 `json:"installation_id"`
 	SenderID       int64 `json:"sender_id,omitempty"` // the account that changed it
+	// Since is when it was asked for, by the database's clock: GitHub's answer
+	// to a question that was put later will do.
+	Since time.Time `json:"since"`
 }
 
 // NewInstallationSync makes the task. cause tells tasks apart: a task that runs
 // may have asked GitHub before the change that another one is for.
-func NewInstallationSync(id, sender int64, cause string) Task {
-	return newTask(TypeInstallationSync, fmt.Sprintf("%d:%s", id, cause), InstallationSync{id, sender})
+func NewInstallationSync(want InstallationSync, cause string) Task {
+	return newTask(TypeInstallationSync, fmt.Sprintf("%d:%s", want.InstallationID, cause), want)
 }
 
 // DecodeInstallationSync reads the task.

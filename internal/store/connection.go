@@ -11,6 +11,7 @@ import (
 
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/hook"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/secret"
 )
@@ -35,27 +36,47 @@ type HookError struct {
 
 // Connection is one user's link to one repository.
 type Connection struct {
-	ID             string         `db:"id"`
-	UserID         string         `db:"user_id"`         // who made it; empty when an installation did
-	InstallationID *int64         `db:"installation_id"` // the GitHub App brings its deliveries; it has no hook
-	OwnerName      string         `db:"owner_name"`      // of the user, or the account of the installation
-	Provider       forge.Provider `db:"provider"`
-	RepositoryID   *int64         `db:"repository_id"`
-	FullName       string         `db:"repository_full_name"`
-	IsEnabled      bool           `db:"is_enabled"`
-	AutoPR         bool           `db:"auto_pr_enabled"`
-	SetupWebhook   bool           `db:"setup_webhook"`
-	HookID         *int64         `db:"webhook_id"`
-	HookURL        string         `db:"webhook_url"`
-	SealedSecret   string         `db:"webhook_secret"`
-	HookSigns      bool           `db:"webhook_signs"`
-	HookEvents     pq.StringArray `db:"webhook_events"`
-	HookStatus     HookStatus     `db:"webhook_status"`
-	HookErrorJSON  *string        `db:"webhook_error"`
-	HookCreatedAt  *time.Time     `db:"webhook_created_at"`
-	LastDeliveryAt *time.Time     `db:"webhook_last_delivery_at"`
-	CreatedAt      time.Time      `db:"created_at"`
-	UpdatedAt      time.Time      `db:"updated_at"`
+	ID             string `db:"id"`
+	UserID         string `db:"user_id"`         // who made it; empty when an installation did
+	InstallationID *int64 `db:"installation_id"` // the GitHub App brings its deliveries; it has no hook
+	OwnerName      string `db:"owner_name"`      // of the user, or the account of the installation
+	// Permission is what the user who is served may do with the connection;
+	// empty in the system's own work.
+	Permission     forge.Permission `db:"permission"`
+	Provider       forge.Provider   `db:"provider"`
+	RepositoryID   *int64           `db:"repository_id"`
+	FullName       string           `db:"repository_full_name"`
+	IsEnabled      bool             `db:"is_enabled"`
+	AutoPR         bool             `db:"auto_pr_enabled"`
+	SetupWebhook   bool             `db:"setup_webhook"`
+	HookID         *int64           `db:"webhook_id"`
+	HookURL        string           `db:"webhook_url"`
+	SealedSecret   string           `db:"webhook_secret"`
+	HookSigns      bool             `db:"webhook_signs"`
+	HookEvents     pq.StringArray   `db:"webhook_events"`
+	HookStatus     HookStatus       `db:"webhook_status"`
+	HookErrorJSON  *string          `db:"webhook_error"`
+	HookCreatedAt  *time.Time       `db:"webhook_created_at"`
+	LastDeliveryAt *time.Time       `db:"webhook_last_delivery_at"`
+	CreatedAt      time.Time        `db:"created_at"`
+	UpdatedAt      time.Time        `db:"updated_at"`
+
+	// The secret under rotation; see package hook.
+	SealedNext    string     `db:"webhook_secret_next"`
+	NextAt        *time.Time `db:"webhook_next_at"`
+	NextSentAt    *time.Time `db:"webhook_next_sent_at"`
+	PreviousUntil *time.Time `db:"webhook_previous_until"`
+	RotatedAt     *time.Time `db:"webhook_rotated_at"`
+
+	// What health is told from, and the health that was told last.
+	VerifiedAt   *time.Time     `db:"webhook_verified_at"`
+	RefusedAt    *time.Time     `db:"webhook_refused_at"`
+	MissedAt     *time.Time     `db:"webhook_missed_at"`
+	CheckedAt    *time.Time     `db:"webhook_checked_at"`
+	FormerURLs   pq.StringArray `db:"former_urls"`
+	Health       hook.Health    `db:"health"`
+	HealthSince  time.Time      `db:"health_since"`
+	HealthReason string         `db:"health_reason"`
 }
 
 // connectionColumns are of repository_connections, aliased c.
@@ -63,9 +84,14 @@ const connectionColumns = `
 	c.id, COALESCE(c.user_id, '') AS user_id, c.installation_id,
 	COALESCE((SELECT name FROM users WHERE users.id = c.user_id),
 		(SELECT account FROM installations WHERE installations.id = c.installation_id)) AS owner_name,
+	CASE WHEN c.user_id = served_user() THEN 'admin' ELSE COALESCE((SELECT a.permission FROM repository_access a
+		WHERE a.user_id = served_user() AND a.provider = c.provider AND a.repository_id = c.repository_id), '') END AS permission,
 	c.provider, c.repository_id, c.repository_full_name, c.is_enabled, c.auto_pr_enabled, c.setup_webhook,
 	c.webhook_id, c.webhook_url, c.webhook_secret, c.webhook_signs, c.webhook_events, c.webhook_status, c.webhook_error,
-	c.webhook_created_at, c.webhook_last_delivery_at, c.created_at, c.updated_at`
+	c.webhook_created_at, c.webhook_last_delivery_at, c.created_at, c.updated_at,
+	c.webhook_secret_next, c.webhook_next_at, c.webhook_next_sent_at, c.webhook_previous_until, c.webhook_rotated_at,
+	c.webhook_verified_at, c.webhook_refused_at, c.webhook_missed_at, c.webhook_checked_at, c.former_urls,
+	c.health, c.health_since, c.health_reason`
 
 // visible is true for the connections c that user $1 sees: their own, and an
 // installation's where GitHub said within the hour that they may access the
@@ -267,6 +293,30 @@ func (tx *Tx) lockToChange(ctx context.Context, userID, id string) (Connection, 
 	return c, nil
 }
 
+// ConnectionToChange returns a connection that a user may change: NotFound when
+// they do not see it, Forbidden when they only see it.
+func (s *Store) ConnectionToChange(ctx context.Context, userID, id string) (Connection, error) {
+	var c Connection
+	_, err := s.serve(ctx, userID, func(tx *Tx) error {
+		var err error
+		c, err = tx.lockToChange(ctx, userID, id)
+		return err
+	})
+	return c, err
+}
+
+// DeliveredSince reports whether a delivery of a connection's hook that was
+// received since then has been applied.
+func (s *Store) DeliveredSince(ctx context.Context, id string, since time.Time) (bool, error) {
+	var came bool
+	err := s.db.GetContext(ctx, &came, `
+		SELECT EXISTS (SELECT 1 FROM deliveries WHERE scope = $1 AND received_at >= $2)`, id, since)
+	if err != nil {
+		return false, fmt.Errorf("deliveries of %s: %w", id, classify(err))
+	}
+	return came, nil
+}
+
 // ConnectionPatch changes what is not nil.
 type ConnectionPatch struct {
 	IsEnabled *bool
@@ -294,12 +344,17 @@ func (s *Store) PatchConnection(ctx context.Context, userID, id string, p Connec
 				webhook_events  = COALESCE($4, webhook_events),
 				webhook_status  = CASE WHEN setup_webhook AND webhook_events <> COALESCE($4, webhook_events)
 				                  THEN 'pending' ELSE webhook_status END,
+				webhook_error   = CASE WHEN setup_webhook AND webhook_events <> COALESCE($4, webhook_events)
+				                  THEN NULL ELSE webhook_error END,
 				updated_at      = now()
 			WHERE id = $1
 			RETURNING `+connectionColumns,
 			was.ID, p.IsEnabled, p.AutoPR, pq.StringArray(p.Events))
 		if err != nil {
 			return connectionFault(id, err)
+		}
+		if err := tx.examine(ctx, was.ID); err != nil {
+			return err
 		}
 		if c.HookStatus != HookPending {
 			return nil

@@ -36,29 +36,3 @@ func (tx *Tx) RecordDelivery(ctx context.Context, d Delivery) (bool, error) {
 	rows, err := result.RowsAffected()
 	return rows == 1, err
 }
-
-// TouchDelivery notes when a connection's hook last brought a verified
-// delivery. It is exact to a second, so that a busy connection's row is not
-// rewritten by every delivery.
-func (tx *Tx) TouchDelivery(ctx context.Context, connectionID string, at time.Time) error {
-	_, err := tx.tx.ExecContext(ctx, `
-		UPDATE repository_connections SET webhook_last_delivery_at = $2
-		WHERE id = $1 AND (webhook_last_delivery_at IS NULL OR webhook_last_delivery_at < $2::timestamptz - interval '1 second')`,
-		connectionID, at)
-	if err != nil {
-		return fmt.Errorf("last delivery of %s: %w", connectionID, classify(err))
-	}
-	return nil
-}
-
-// Followers are the connections that a delivery of the GitHub App concerns.
-func (s *Store) Followers(ctx context.Context, repo forge.Repository) ([]Connection, error) {
-	var list []Connection
-	err := s.db.SelectContext(ctx, &list, `
-		SELECT `+connectionColumns+` FROM repository_connections c
-		WHERE c.provider = $1 AND c.repository_id = $2 AND c.is_enabled ORDER BY c.id`, repo.Provider, repo.ID)
-	if err != nil {
-		return nil, fmt.Errorf("connections of repository %d: %w", repo.ID, classify(err))
-	}
-	return list, nil
-}

@@ -111,7 +111,7 @@ func TestTheLastDeliveryIsTheLatest(t *testing.T) {
 		{"within a second", at.Add(time.Second / 2), at},
 		{"a later one", at.Add(time.Minute), at.Add(time.Minute)},
 	} {
-		w.inTx(func(tx *store.Tx) error { return tx.TouchDelivery(t.Context(), c.ID, touch.at) })
+		w.inTx(func(tx *store.Tx) error { return tx.NoteVerified(t.Context(), w.again(c), forge.ActiveSlot, touch.at) })
 		if got := w.again(c).LastDeliveryAt; got == nil || !got.Equal(touch.want) {
 			t.Errorf("%s: last delivery at %v, want %s", touch.name, got, touch.want)
 		}
@@ -147,8 +147,25 @@ func TestTheAppsDeliveriesConcernAllWhoFollowTheRepository(t *testing.T) {
 	if _, _, err := w.PatchConnection(t.Context(), paused.UserID, paused.ID, store.ConnectionPatch{IsEnabled: &off}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := w.Followers(t.Context(), shop)
-	if err != nil || len(got) != 2 || got[0].ID != ann.ID || got[1].ID != bob.ID {
+	installed := forge.Installation{ID: 7, Account: "acme", AccountID: 70, Selection: "selected"}
+	sync := func(in forge.Installation) {
+		if _, _, err := w.SyncInstallation(t.Context(), store.InstallationSync{
+			Installation: in, Repositories: []forge.Repository{shop}, Hook: store.AppHook{Status: store.HookActive}, AskedAt: now,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sync(installed)
+	got, err := w.Followers(t.Context(), 7, shop)
+	if err != nil || len(got) != 3 || got[0].ID != ann.ID || got[1].ID != bob.ID || got[2].OwnerName != "acme" {
 		t.Errorf("Followers = %+v, %v", got, err)
+	}
+	if got, err := w.Followers(t.Context(), 8, shop); err != nil || len(got) != 0 {
+		t.Errorf("of an unknown installation: %+v, %v", got, err)
+	}
+	installed.SuspendedAt = now
+	sync(installed)
+	if got, err := w.Followers(t.Context(), 7, shop); err != nil || len(got) != 0 {
+		t.Errorf("of a suspended installation: %+v, %v", got, err)
 	}
 }

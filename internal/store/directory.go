@@ -30,7 +30,10 @@ type Directory struct {
 
 const (
 	directorySize = 100_000
-	directoryLife = time.Minute
+	directoryLife = 15 * time.Second
+	// SecretSpread is how long it takes at the most until every receiver has a
+	// secret that was stored.
+	SecretSpread = directoryLife + 5*time.Second
 )
 
 // NewDirectory returns an empty directory; Listen keeps it right. app knows

@@ -30,7 +30,7 @@ func classify(err error) error {
 	case "repository_connections_user_name_key", "repository_connections_user_repository_key":
 		return &fault.Error{Kind: fault.Conflict, Code: "already_connected", Cause: err,
 			Sentence: "This repository is connected already."}
-	case "identities_pkey":
+	case "identities_pkey", "users_name_key":
 		return errIdentityTaken
 	case "identities_user_provider_key":
 		return fault.Wrap(fault.Conflict, err, "You have logged in with another account of this provider already. Log out first to use that one.")

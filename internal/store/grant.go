@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
@@ -93,6 +94,11 @@ func (s *Store) SaveGrant(ctx context.Context, g forge.Grant) ([]queue.Task, err
 		if err != nil {
 			return fmt.Errorf("save grant: %w", classify(err))
 		}
+		if g.Client == forge.AppClient {
+			if err := tx.Enqueue(ctx, queue.NewAccessRefresh(g.UserID, uuid.NewString())); err != nil {
+				return err
+			}
+		}
 		return tx.resume(ctx, g.UserID, g.Provider)
 	})
 }
@@ -101,7 +107,7 @@ func (s *Store) SaveGrant(ctx context.Context, g forge.Grant) ([]queue.Task, err
 func (tx *Tx) resume(ctx context.Context, userID string, p forge.Provider) error {
 	var ids []string
 	err := tx.tx.SelectContext(ctx, &ids, `
-		UPDATE repository_connections SET webhook_status = 'pending', updated_at = now()
+		UPDATE repository_connections SET webhook_status = 'pending', webhook_error = NULL, updated_at = now()
 		WHERE user_id = $1 AND provider = $2 AND setup_webhook AND webhook_status <> 'active'
 		RETURNING id`, userID, p)
 	if err != nil {
@@ -112,7 +118,7 @@ func (tx *Tx) resume(ctx context.Context, userID string, p forge.Provider) error
 			return err
 		}
 	}
-	return nil
+	return tx.examineAll(ctx, ids)
 }
 
 // Grant returns a grant; NotFound when the user has none.
@@ -151,16 +157,16 @@ func (s *Store) GrantsOf(ctx context.Context, userID string) ([]forge.Grant, err
 // must never be asked by two at once. A refusal of kind Credentials ends the
 // grant.
 //
-// A refresh that was begun is finished whatever becomes of ctx, because its
+// A refresh that was begun is finished whatever becomes of waiting, because its
 // answer is the only copy of the new pair.
-func (s *Store) RefreshGrant(ctx context.Context, k forge.GrantKey, due time.Time, refresh func(context.Context, forge.Grant) (forge.Tokens, error)) (forge.Grant, error) {
-	ctx = context.WithoutCancel(ctx)
+func (s *Store) RefreshGrant(waiting context.Context, k forge.GrantKey, due time.Time, refresh func(context.Context, forge.Grant) (forge.Tokens, error)) (forge.Grant, error) {
+	ctx := context.WithoutCancel(waiting)
 	var g forge.Grant
 	var fresh *forge.Tokens
 	var refused error
 	_, err := s.InTx(ctx, func(tx *Tx) error {
 		var r grantRow
-		err := tx.tx.GetContext(ctx, &r, `
+		err := tx.tx.GetContext(waiting, &r, `
 			SELECT `+grantColumns+` FROM grants WHERE user_id = $1 AND provider = $2 AND client = $3 FOR UPDATE`,
 			k.UserID, k.Provider, k.Client)
 		if err != nil {
@@ -257,7 +263,7 @@ func (tx *Tx) loseGrant(ctx context.Context, k forge.GrantKey, reason string) er
 		sql  string
 		args []any
 	}{
-		{`UPDATE grants SET status = 'lost', reason = $4 WHERE user_id = $1 AND provider = $2 AND client = $3`,
+		{`UPDATE grants SET status = 'lost', reason = $4, access_asked_at = NULL WHERE user_id = $1 AND provider = $2 AND client = $3`,
 			[]any{k.UserID, k.Provider, k.Client, clean(reason)}},
 		{`UPDATE repository_connections SET webhook_status = 'failed', webhook_error = $3, updated_at = now()
 			WHERE user_id = $1 AND provider = $2 AND setup_webhook
@@ -270,7 +276,7 @@ func (tx *Tx) loseGrant(ctx context.Context, k forge.GrantKey, reason string) er
 			return fmt.Errorf("lose grant: %w", classify(err))
 		}
 	}
-	return nil
+	return tx.examineAt(ctx, k.UserID, k.Provider)
 }
 
 // IsTrusted reports whether the operator made the user by hand.

@@ -25,14 +25,14 @@ func TestAHookIsActiveOnceItHasTheEventsAskedFor(t *testing.T) {
 	if _, _, err := w.PatchConnection(t.Context(), c.UserID, c.ID, store.ConnectionPatch{Events: []string{"push"}}); err != nil {
 		t.Fatal(err)
 	}
-	settled, err := w.SaveHook(t.Context(), c.ID, made, c.HookEvents)
+	settled, err := w.SaveHook(t.Context(), c.ID, made, c.HookEvents, nil)
 	if err != nil || settled {
 		t.Errorf("SaveHook = %t, %v with other events", settled, err)
 	}
 	if c = w.again(c); c.HookStatus != store.HookPending || *c.HookID != 7 {
 		t.Errorf("connection = %+v", c)
 	}
-	settled, err = w.SaveHook(t.Context(), c.ID, made, []string{"push"})
+	settled, err = w.SaveHook(t.Context(), c.ID, made, []string{"push"}, nil)
 	if err != nil || !settled {
 		t.Errorf("SaveHook = %t, %v", settled, err)
 	}
@@ -49,7 +49,7 @@ func TestAPatchChangesWhatItNames(t *testing.T) {
 	t.Parallel()
 	w := start(t)
 	c := w.connect(wanted(w.user("ann"), nil))
-	if _, err := w.SaveHook(t.Context(), c.ID, forge.Hook{ID: 7, URL: c.HookURL}, c.HookEvents); err != nil {
+	if _, err := w.SaveHook(t.Context(), c.ID, forge.Hook{ID: 7, URL: c.HookURL}, c.HookEvents, nil); err != nil {
 		t.Fatal(err)
 	}
 	yes, no := true, false

@@ -20,7 +20,9 @@ func (s *Store) CheckKey(ctx context.Context) error {
 	}
 	// Two statements: one alone would not see the row of a process that starts
 	// at the same moment.
-	if _, err := s.db.ExecContext(ctx, `INSERT INTO key_check (token) VALUES ($1) ON CONFLICT DO NOTHING`, sealed); err != nil {
+	if _, err := s.db.ExecContext(ctx, `INSERT INTO key_check (token) VALUES ($1) ON CONFLICT DO NOTHING`, sealed); isUndefinedTable(err) {
+		return fault.New(fault.Conflict, "The database has no schema of this release. Run `devflowfix migrate`.")
+	} else if err != nil {
 		return fmt.Errorf("key check: %w", classify(err))
 	}
 	var token string

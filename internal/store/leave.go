@@ -51,6 +51,9 @@ func (s *Store) LeaveForge(ctx context.Context, userID string, p forge.Provider,
 		if graves, err = tx.buryAll(ctx, userID, p); err != nil {
 			return err
 		}
+		if err := tx.examineAt(ctx, userID, p); err != nil {
+			return err
+		}
 		return tx.Enqueue(ctx, queue.NewGrantForget(userID, p, look))
 	})
 	return graves, tasks, err

@@ -26,7 +26,8 @@ func (s *Store) migrator() (*goose.Provider, error) {
 
 // Migrate brings the schema forward to this release and returns how many steps
 // it took. Several processes may call it at once; one does the work. A schema
-// newer than this release is a Conflict and stays as it is.
+// newer than this release is a Conflict and stays as it is; so is a keyring
+// that does not open what the database holds.
 func (s *Store) Migrate(ctx context.Context) (int, error) {
 	p, err := s.migrator()
 	if err != nil {
@@ -42,7 +43,10 @@ func (s *Store) Migrate(ctx context.Context) (int, error) {
 	if err := s.EnsurePartitions(ctx); err != nil {
 		return len(done), err
 	}
-	return len(done), nil
+	if s.ring == nil {
+		return len(done), nil
+	}
+	return len(done), s.CheckKey(ctx)
 }
 
 func newerSchema(ctx context.Context, p *goose.Provider) error {

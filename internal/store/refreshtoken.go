@@ -28,6 +28,11 @@ var errRefreshToken = fault.New(fault.Unauthenticated, "The refresh token is not
 func (s *Store) RotateRefreshToken(ctx context.Context, spent, next []byte, now time.Time) (userID string, err error) {
 	reused := false
 	_, err = s.InTx(ctx, func(tx *Tx) error {
+		// One at a time in a family: else one that is ended could still get a
+		// successor.
+		if err := tx.lockFamily(ctx, spent); err != nil {
+			return err
+		}
 		var row struct {
 			Family    string     `db:"family"`
 			UserID    string     `db:"user_id"`
@@ -35,7 +40,7 @@ func (s *Store) RotateRefreshToken(ctx context.Context, spent, next []byte, now 
 			UsedAt    *time.Time `db:"used_at"`
 		}
 		err := tx.tx.GetContext(ctx, &row, `
-			SELECT family, user_id, expires_at, used_at FROM refresh_tokens WHERE hash = $1 FOR UPDATE`, spent)
+			SELECT family, user_id, expires_at, used_at FROM refresh_tokens WHERE hash = $1`, spent)
 		if err = classify(err); fault.Is(err, fault.NotFound) {
 			return errRefreshToken
 		}
@@ -67,10 +72,24 @@ func (s *Store) RotateRefreshToken(ctx context.Context, spent, next []byte, now 
 
 // EndRefreshTokens ends the family of a token, at logout.
 func (s *Store) EndRefreshTokens(ctx context.Context, hash []byte) error {
-	_, err := s.db.ExecContext(ctx, `
-		DELETE FROM refresh_tokens WHERE family = (SELECT family FROM refresh_tokens WHERE hash = $1)`, hash)
+	_, err := s.InTx(ctx, func(tx *Tx) error {
+		if err := tx.lockFamily(ctx, hash); err != nil {
+			return err
+		}
+		_, err := tx.tx.ExecContext(ctx, `
+			DELETE FROM refresh_tokens WHERE family = (SELECT family FROM refresh_tokens WHERE hash = $1)`, hash)
+		return classify(err)
+	})
 	if err != nil {
-		return fmt.Errorf("end refresh tokens: %w", classify(err))
+		return fmt.Errorf("end refresh tokens: %w", err)
 	}
 	return nil
+}
+
+// lockFamily waits until nobody else is at the family of a token. A statement
+// of its own: the next one sees what the others did.
+func (tx *Tx) lockFamily(ctx context.Context, hash []byte) error {
+	_, err := tx.tx.ExecContext(ctx, `
+		SELECT pg_advisory_xact_lock(hashtextextended(family, 0)) FROM refresh_tokens WHERE hash = $1`, hash)
+	return classify(err)
 }

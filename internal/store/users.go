@@ -65,9 +65,11 @@ type Identity struct {
 // a Conflict.
 func (s *Store) LogIn(ctx context.Context, i Identity, userID string) (User, error) {
 	u, err := s.identified(ctx, i)
-	if fault.Is(err, fault.NotFound) {
+	// The same login in another tab takes the identity, another one at the same
+	// moment the name: both are seen when we look again.
+	for try := 0; try < 3 && fault.Is(err, fault.NotFound); try++ {
 		u, err = s.identify(ctx, i, userID)
-		if errors.Is(err, errIdentityTaken) { // by the same login in another tab
+		if errors.Is(err, errIdentityTaken) {
 			u, err = s.identified(ctx, i)
 		}
 	}

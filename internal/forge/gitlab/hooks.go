@@ -70,6 +70,9 @@ func (h hook) forge() forge.Hook {
 		// Instances that do not disable hooks leave it out or say executable.
 		Active: h.AlertStatus == "" || h.AlertStatus == "executable",
 	}
+	if d := forge.Disabled(h.AlertStatus); d == forge.DisabledForNow || d == forge.DisabledForGood {
+		out.Disabled = d
+	}
 	if h.CreatedAt != nil {
 		out.CreatedAt = h.CreatedAt.UTC()
 	}

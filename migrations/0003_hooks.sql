@@ -1,0 +1,63 @@
+-- +goose Up
+
+-- A hook's secret under rotation, what the forge last said of the hook, and
+-- how well it is.
+ALTER TABLE repository_connections
+    ADD COLUMN webhook_next_at        timestamptz, -- when the next secret was stored
+    ADD COLUMN webhook_next_sent_at   timestamptz, -- when the forge was asked to use it
+    ADD COLUMN webhook_previous_until timestamptz, -- the previous secret is good until then
+    ADD COLUMN webhook_rotated_at     timestamptz, -- when the active secret became active; NULL: when it was made
+    ADD COLUMN webhook_verified_at    timestamptz, -- last delivery that was verified with the active secret
+    ADD COLUMN webhook_checked_at     timestamptz, -- when the forge was last asked for the hook
+    ADD COLUMN webhook_refused_at     timestamptz, -- last delivery for this hook that no secret verified
+    ADD COLUMN webhook_missed_at      timestamptz, -- when a run was found that the hook had not told of
+    ADD COLUMN former_urls            text[] NOT NULL DEFAULT '{}', -- that the hook had and may still send to
+    ADD COLUMN health                 text NOT NULL DEFAULT 'unverified'
+        CHECK (health IN ('healthy', 'unverified', 'silent', 'failing', 'paused')),
+    ADD COLUMN health_since           timestamptz NOT NULL DEFAULT now(),
+    ADD COLUMN health_reason          text NOT NULL DEFAULT '';
+
+-- What was done with a hook, and why; nothing here is ever changed.
+CREATE TABLE hook_entries (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    connection_id text NOT NULL REFERENCES repository_connections ON DELETE CASCADE,
+    at            timestamptz NOT NULL DEFAULT now(),
+    kind          text NOT NULL, -- create, adopt, update, verified, rotate, failed, …
+    actor         text NOT NULL, -- name of the user, or devflowfix
+    reason        text NOT NULL,
+    hook_id       bigint NOT NULL DEFAULT 0
+);
+CREATE INDEX hook_entries_connection ON hook_entries (connection_id, id);
+ALTER TABLE hook_entries ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY seen ON hook_entries USING (
+    (SELECT is_system()) OR connection_id IN (SELECT id FROM repository_connections));
+
+-- More of each delivery, for its user to see.
+ALTER TABLE deliveries
+    ADD COLUMN duration_ms integer NOT NULL DEFAULT 0, -- from its receipt to its effect
+    ADD COLUMN attempts    integer NOT NULL DEFAULT 1,
+    ADD COLUMN error       text NOT NULL DEFAULT '';
+
+-- The payloads of deliveries, redacted and compressed; partitioned by day,
+-- dropped by partition.
+CREATE TABLE delivery_payloads (
+    received_at timestamptz NOT NULL,
+    scope       text NOT NULL,
+    delivery_id text NOT NULL,
+    payload     bytea NOT NULL
+) PARTITION BY RANGE (received_at);
+CREATE INDEX delivery_payloads_key ON delivery_payloads (scope, delivery_id);
+CREATE TABLE delivery_payloads_default PARTITION OF delivery_payloads DEFAULT;
+ALTER TABLE delivery_payloads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY seen ON delivery_payloads USING (
+    (SELECT is_system()) OR scope IN (SELECT id FROM repository_connections));
+
+-- How far the forges' own delivery logs have been compared with the ledger.
+CREATE TABLE reconciliations (
+    log         text PRIMARY KEY, -- app, or the connection
+    provider    text NOT NULL,
+    compared_to timestamptz NOT NULL, -- all deliveries before that are in the ledger
+    cursor      text NOT NULL DEFAULT '', -- where an interrupted comparison goes on
+    found       bigint NOT NULL DEFAULT 0, -- deliveries that were brought back, all in all
+    compared_at timestamptz NOT NULL DEFAULT now()
+);
