@@ -31,6 +31,8 @@ CREATE TABLE grants (
     reason        text NOT NULL DEFAULT '', -- for people: why it is lost
     created_at    timestamptz NOT NULL DEFAULT now(),
     refreshed_at  timestamptz NOT NULL DEFAULT now(),
+    -- app: when GitHub last said what the user may see; NULL: never
+    access_asked_at timestamptz,
     PRIMARY KEY (user_id, provider, client)
 );
 CREATE INDEX grants_expiring ON grants (expires_at) WHERE status = 'active' AND expires_at IS NOT NULL;
@@ -94,7 +96,7 @@ CREATE TABLE installations (
     events       text[] NOT NULL,
     settings_url text NOT NULL,
     suspended_at timestamptz,
-    synced_at    timestamptz,        -- when its repositories were last compared
+    synced_at    timestamptz NOT NULL, -- when GitHub was last asked
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 

@@ -29,12 +29,14 @@ func main() {
 type commands struct {
 	Config string `help:"Settings file; the environment wins over it. See config.example.yml." type:"path" placeholder:"FILE"`
 
-	Up      upCommand      `cmd:"" help:"Run everything on this machine: PostgreSQL, Redis, web, worker and, without forge credentials, a forge simulator."`
-	Web     webCommand     `cmd:"" help:"Receive deliveries and serve the API."`
-	Worker  workerCommand  `cmd:"" help:"Work through the queues."`
-	Migrate migrateCommand `cmd:"" help:"Bring the database schema forward to this release."`
-	Doctor  doctorCommand  `cmd:"" help:"Check the settings, the stores and the forges, and say how to mend what is wrong."`
-	Token   tokenCommand   `cmd:"" help:"Make a user and print an API token for them."`
+	Up        upCommand        `cmd:"" help:"Run everything on this machine: PostgreSQL, Redis, web, worker and, without forge credentials, a forge simulator."`
+	Web       webCommand       `cmd:"" help:"Receive deliveries and serve the API."`
+	Worker    workerCommand    `cmd:"" help:"Work through the queues."`
+	Migrate   migrateCommand   `cmd:"" help:"Bring the database schema forward to this release."`
+	Doctor    doctorCommand    `cmd:"" help:"Check the settings, the stores and the forges, and say how to mend what is wrong."`
+	Token     tokenCommand     `cmd:"" help:"Make a user and print an API token for them."`
+	App       appCommand       `cmd:"" help:"Register the GitHub App."`
+	RotateKey rotateKeyCommand `cmd:"" help:"Encrypt everything that is stored under the first key of OAUTH_TOKEN_ENCRYPTION_KEY."`
 }
 
 // process is what a command gets from the operating system.

@@ -17,7 +17,7 @@ type webCommand struct{}
 
 // Run receives deliveries and serves the API until the process is told to stop.
 func (webCommand) Run(p *process) error {
-	return p.withApp(func(a *app.App) error {
+	return p.withForge(func(a *app.App) error {
 		l, err := listen(p.ctx, a.Config.Addr, "ADDR or PORT")
 		if err != nil {
 			return err
@@ -30,7 +30,7 @@ type workerCommand struct{}
 
 // Run works through the queues until the process is told to stop.
 func (workerCommand) Run(p *process) error {
-	return p.withApp(func(a *app.App) error { return a.Work(p.ctx) })
+	return p.withForge(func(a *app.App) error { return a.Work(p.ctx) })
 }
 
 type migrateCommand struct{}
@@ -48,6 +48,23 @@ func (migrateCommand) Run(p *process) error {
 		}
 		fmt.Fprintf(p.stdout, "The schema went forward by %d.\n", steps)
 		return nil
+	})
+}
+
+// withForge is withApp for what needs a forge: that of the settings, or a
+// GitHub App that was registered here.
+func (p *process) withForge(run func(*app.App) error) error {
+	return p.withApp(func(a *app.App) error {
+		if a.Config.Unconnected != "" {
+			_, err := a.App.App(p.ctx)
+			if fault.Is(err, fault.NotFound) {
+				return &config.Problems{List: []string{a.Config.Unconnected}}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return run(a)
 	})
 }
 

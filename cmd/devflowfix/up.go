@@ -7,13 +7,16 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/devflowfix/devflowfix/handlers"
 	"github.com/devflowfix/devflowfix/internal/app"
 	"github.com/devflowfix/devflowfix/internal/config"
+	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/forgesim"
 	"github.com/devflowfix/devflowfix/internal/local"
 	"github.com/devflowfix/devflowfix/internal/telemetry"
@@ -99,7 +102,7 @@ func (u *up) prepare(c upCommand, webURL string) error {
 	if err := u.startRedis(); err != nil {
 		return err
 	}
-	if u.settings.hasAny("GITHUB_TOKEN", "GITLAB_TOKEN", "GITHUB_APP_INTEGRATION_ID") {
+	if u.settings.hasAny("GITHUB_TOKEN", "GITLAB_TOKEN", "GITHUB_APP_INTEGRATION_ID", "GITHUB_OAUTH_CLIENT_ID", "GITLAB_OAUTH_CLIENT_ID") {
 		u.say("forges", "GitHub and GitLab as configured")
 		return nil
 	}
@@ -159,6 +162,7 @@ func (u *up) startSimulator(addr string, keys dataKeys) error {
 	sim, err := forgesim.Open(forgesim.Config{
 		StatePath: filepath.Join(u.data.path, "forges.json"), CreateOnSight: true,
 		GitHubToken: keys.GitHub, GitLabToken: keys.GitLab, PublicURL: u.sim,
+		GitHubOAuth: u.oauthClient(forge.GitHub, keys), GitLabOAuth: u.oauthClient(forge.GitLab, keys),
 	})
 	if err != nil {
 		return errors.Join(err, l.Close())
@@ -167,11 +171,25 @@ func (u *up) startSimulator(addr string, keys dataKeys) error {
 	go server.Serve(l) //nolint:errcheck // ends with Close below
 	u.onStop(func() error { return errors.Join(server.Close(), sim.Close()) })
 	u.settings.fill("GITHUB_API_URL", u.sim+forgesim.GitHubAPIPath+"/")
+	u.settings.fill("GITHUB_WEB_URL", u.sim+"/github")
 	u.settings.fill("GITLAB_URL", u.sim+"/gitlab")
+	u.settings.fill("ALLOW_PRIVATE_NETWORKS", "true") // the simulator is on this machine
 	u.settings.fill("GITHUB_TOKEN", keys.GitHub)
 	u.settings.fill("GITLAB_TOKEN", keys.GitLab)
 	u.say("simulator", u.sim+"  stands in for GitHub and GitLab: make workflows fail and pass there")
 	return nil
+}
+
+// oauthClient is the application at a simulated forge by which people log in.
+// It is in the settings too.
+func (u *up) oauthClient(p forge.Provider, keys dataKeys) *forgesim.OAuthClient {
+	id := map[forge.Provider]string{forge.GitHub: "Ov23liDevFlowFixLocal", forge.GitLab: "devflowfix-local"}[p]
+	name := strings.ToUpper(string(p)) + "_OAUTH_CLIENT"
+	u.settings.fill(name+"_ID", id)
+	u.settings.fill(name+"_SECRET", keys.Client)
+	return &forgesim.OAuthClient{ClientID: id, ClientSecret: keys.Client, RedirectURIs: []string{
+		strings.TrimSuffix(u.settings["WEBHOOK_BASE_URL"], "/") + handlers.CallbackPath(p),
+	}}
 }
 
 // serve migrates, says what runs and runs it.

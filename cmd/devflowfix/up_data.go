@@ -22,6 +22,7 @@ type dataKeys struct {
 	Operator   string `json:"operator_password"`
 	GitHub     string `json:"github_token"`
 	GitLab     string `json:"gitlab_token"`
+	Client     string `json:"oauth_client_secret"` // of the OAuth applications at the simulator
 }
 
 // keysFile also marks the folder as ours.
@@ -61,11 +62,9 @@ func (d dataFolder) keys() (dataKeys, error) {
 			Operator:   secret.Random().Reveal()[:20],
 			GitHub:     "ghp_" + secret.Random().Reveal()[:36],
 			GitLab:     "glpat-" + secret.Random().Reveal()[:20],
+			Client:     secret.Random().Reveal(),
 		}
-		if raw, err = json.MarshalIndent(k, "", "  "); err != nil {
-			return k, fmt.Errorf("encode %s: %w", path, err)
-		}
-		return k, os.WriteFile(path, raw, 0o600)
+		return k, k.save(path)
 	}
 	if err != nil {
 		return k, fmt.Errorf("read keys: %w", err)
@@ -74,7 +73,19 @@ func (d dataFolder) keys() (dataKeys, error) {
 		return k, fault.New(fault.Conflict, fmt.Sprintf(
 			"The file %s is damaged. Bring it back, or choose another folder with --data; without it the stored secrets are lost.", path))
 	}
+	if k.Client == "" { // a folder of an earlier release
+		k.Client = secret.Random().Reveal()
+		return k, k.save(path)
+	}
 	return k, nil
+}
+
+func (k dataKeys) save(path string) error {
+	raw, err := json.MarshalIndent(k, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return os.WriteFile(path, raw, 0o600)
 }
 
 // settingsMap is an environment that can be filled in.

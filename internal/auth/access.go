@@ -136,13 +136,19 @@ func (a *Access) Rejected(ctx context.Context, who For, cause error) error {
 		if err != nil || grant.Status == forge.GrantLost {
 			continue // the call was made with another
 		}
-		required := a.loginRequired(who.Provider)
-		if err := a.Grants.LoseGrant(ctx, k, grant.Access, fault.Sentence(required)); err != nil {
-			return err
-		}
-		return fmt.Errorf("%w (%w)", required, cause)
+		return a.RejectedGrant(ctx, grant, cause)
 	}
 	return cause
+}
+
+// RejectedGrant notes that a forge no longer accepts the grant. It returns what
+// the user has to do.
+func (a *Access) RejectedGrant(ctx context.Context, g forge.Grant, cause error) error {
+	required := a.loginRequired(g.Provider)
+	if err := a.Grants.LoseGrant(ctx, g.GrantKey, g.Access, fault.Sentence(required)); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", required, cause)
 }
 
 // ClientsOf are the OAuth applications by which users authorise us at a forge,

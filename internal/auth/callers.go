@@ -74,6 +74,9 @@ func (c *Callers) byAPIToken(ctx context.Context, token string) (Identity, error
 		return Identity{}, err
 	}
 	id, err := c.User(ctx, found.UserID)
+	if fault.Is(err, fault.NotFound) {
+		return Identity{}, errUnknownToken
+	}
 	id.Scopes, id.Via = found.Scopes, ViaToken
 	return id, err
 }

@@ -92,8 +92,16 @@ func (a OAuthApp) Exchange(ctx context.Context, code, verifier string) (forge.To
 // redirect URL must be the original (docs.gitlab.com, "OAuth 2.0 identity
 // provider API").
 func (a OAuthApp) Refresh(ctx context.Context, refresh secret.Text) (forge.Tokens, error) {
-	// oauth2's token source asks exactly once.
-	token, err := a.config().TokenSource(a.with(ctx), &oauth2.Token{RefreshToken: refresh.Reveal()}).Token()
+	ask := func() (*oauth2.Token, error) {
+		return a.config().TokenSource(a.with(ctx), &oauth2.Token{RefreshToken: refresh.Reveal()}).Token() // asks exactly once
+	}
+	if a.Provider == forge.GitLab { // oauth2's token source leaves the redirect URL out
+		ask = func() (*oauth2.Token, error) {
+			return a.config().Exchange(a.with(ctx), "",
+				oauth2.SetAuthURLParam("grant_type", "refresh_token"), oauth2.SetAuthURLParam("refresh_token", refresh.Reveal()))
+		}
+	}
+	token, err := ask()
 	if err != nil {
 		return forge.Tokens{}, a.refreshFault(err)
 	}
@@ -176,15 +184,16 @@ func (a OAuthApp) exchangeFault(err error) error {
 }
 
 func (a OAuthApp) refreshFault(err error) error {
-	switch code, no := refused(err); {
-	case !no:
-		return fault.Wrap(fault.Transient, a.hide(err), a.Provider.Title()+" did not renew the authorisation. It is tried again.")
+	switch code, _ := refused(err); {
+	case code == "invalid_grant" || code == "bad_refresh_token":
+		return &fault.Error{Kind: fault.Credentials, Code: "login_required", Cause: a.hide(err),
+			Sentence: "Your authorisation at " + a.Provider.Title() + " has ended. Log in there again."}
 	case code == "incorrect_client_credentials" || code == "invalid_client" || code == "redirect_uri_mismatch" || code == "unauthorized_client":
 		// Not the user's fault, and not the end of their grant.
 		return fault.Wrap(fault.Permanent, a.hide(err), a.Provider.Title()+" does not accept DevFlowFix's own client. The operator checks its id, secret and redirect URL.")
 	default:
-		return &fault.Error{Kind: fault.Credentials, Code: "login_required", Cause: a.hide(err),
-			Sentence: "Your authorisation at " + a.Provider.Title() + " has ended. Log in there again."}
+		// Anything else, also a 4xx of a proxy, says nothing of the grant.
+		return fault.Wrap(fault.Transient, a.hide(err), a.Provider.Title()+" did not renew the authorisation. It is tried again.")
 	}
 }
 

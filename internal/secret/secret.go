@@ -125,6 +125,27 @@ func (r *Keyring) Decrypt(token string) (Text, error) {
 	return Text{string(plain)}, nil
 }
 
+// Len is how many keys the ring has.
+func (r *Keyring) Len() int { return len(r.keys) }
+
+// Renew returns what a token holds as a token under the first key; the token
+// itself when it is under that key already, and when it is empty.
+// ErrUndecryptable when no key opens it.
+func (r *Keyring) Renew(token string) (string, error) {
+	if token == "" || fernet.VerifyAndDecrypt([]byte(token), 0, r.keys[:1]) != nil {
+		return token, nil
+	}
+	plain := fernet.VerifyAndDecrypt([]byte(token), 0, r.keys)
+	if plain == nil {
+		return "", ErrUndecryptable
+	}
+	renewed, err := fernet.EncryptAndSign(plain, r.keys[0])
+	if err != nil {
+		return "", fmt.Errorf("encrypt: %w", err)
+	}
+	return string(renewed), nil
+}
+
 // Derive returns one 32-byte key per key of the ring, for another purpose than
 // encryption. The first is for making, all are for checking.
 func (r *Keyring) Derive(purpose string) [][]byte {

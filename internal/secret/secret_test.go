@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fernet/fernet-go"
 	"pgregory.net/rapid"
 
 	"github.com/devflowfix/devflowfix/internal/secret"
@@ -60,6 +61,42 @@ func TestEveryKeyOfTheRingDecryptsAndTheFirstEncrypts(t *testing.T) {
 	}
 	if _, err := ring(t, older).Decrypt(token); !errors.Is(err, secret.ErrUndecryptable) {
 		t.Errorf("the second key encrypted: err = %v", err)
+	}
+}
+
+func TestATokenIsRenewedUnderTheFirstKey(t *testing.T) {
+	older, newer := secret.NewKey(), secret.NewKey()
+	both := ring(t, newer, older)
+	rapid.Check(t, func(rt *rapid.T) {
+		plain := rapid.StringN(1, -1, -1).Draw(rt, "plain")
+		token, err := ring(t, older).Encrypt(secret.NewText(plain))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		renewed, err := both.Renew(token)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if got, err := ring(t, newer).Decrypt(renewed); err != nil || got.Reveal() != plain {
+			rt.Fatalf("renewed to %q, %v; want %q", got.Reveal(), err, plain)
+		}
+		if again, err := both.Renew(renewed); err != nil || again != renewed {
+			rt.Fatalf("renewed again: %v", err)
+		}
+	})
+	foreign, err := ring(t, secret.NewKey()).Encrypt(secret.NewText("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last is a Fernet token of nothing, which we never make.
+	nothing, err := fernet.EncryptAndSign(nil, fernet.MustDecodeKeys(older)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[string]error{"": nil, foreign: secret.ErrUndecryptable, "gAAAAA": secret.ErrUndecryptable, "\x00": secret.ErrUndecryptable, string(nothing): nil} {
+		if renewed, err := both.Renew(token); !errors.Is(err, want) || (renewed == "") != (token == "" || want != nil) {
+			t.Errorf("Renew(%q) = %q, %v", token, renewed, err)
+		}
 	}
 }
 

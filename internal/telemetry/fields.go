@@ -8,6 +8,7 @@ const (
 	RequestID    = "request_id"
 	DeliveryID   = "delivery_id"
 	ConnectionID = "connection_id"
+	Installation = "installation_id"
 	IncidentID   = "incident_id"
 	RunID        = "run_id"
 	Provider     = "provider"
