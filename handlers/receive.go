@@ -163,7 +163,7 @@ func (rc *Receiver) describe(sender *delivery.Candidate, slot forge.Slot, env fo
 		scope = queue.AppScope + strconv.FormatInt(rc.Forge.Peek(contentType, body).Installation, 10)
 	}
 	return queue.Delivery{
-		Scope: scope, ID: env.ID, Provider: rc.Provider, Event: env.Event, Source: "pushed", ReceivedAt: rc.Now(), VerifiedBy: slot,
+		Scope: scope, ID: env.ID, Provider: rc.Provider, Event: env.Event, Source: queue.Pushed, ReceivedAt: rc.Now(), VerifiedBy: slot,
 	}
 }
 

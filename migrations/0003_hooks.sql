@@ -52,12 +52,12 @@ ALTER TABLE delivery_payloads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURIT
 CREATE POLICY seen ON delivery_payloads USING (
     (SELECT is_system()) OR scope IN (SELECT id FROM repository_connections));
 
--- How far the forges' own delivery logs have been compared with the ledger.
+-- How far the forges' own delivery logs have been compared with the ledger:
+-- every entry up to compared_to is in the ledger or waits in the queue.
 CREATE TABLE reconciliations (
     log         text PRIMARY KEY, -- app, or the connection
-    provider    text NOT NULL,
-    compared_to timestamptz NOT NULL, -- all deliveries before that are in the ledger
-    cursor      text NOT NULL DEFAULT '', -- where an interrupted comparison goes on
+    compared_to bigint NOT NULL DEFAULT 0, -- the log's id of the entry
     found       bigint NOT NULL DEFAULT 0, -- deliveries that were brought back, all in all
-    compared_at timestamptz NOT NULL DEFAULT now()
+    compared_at timestamptz NOT NULL,
+    runs_to     timestamptz -- runs that ended before are known
 );

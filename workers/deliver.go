@@ -171,6 +171,9 @@ func (d Deps) conclude(ctx context.Context, tx *store.Tx, dl queue.Delivery, con
 			return err
 		}
 	}
+	if dl.Source != queue.Pushed {
+		return nil // it does not show that the hook works
+	}
 	for _, c := range connections {
 		if dl.FromApp() && c.InstallationID == nil {
 			continue // it says nothing about the connection's own hook

@@ -19,6 +19,7 @@ var periods = []struct {
 	{queue.TypeSweepOrphans, time.Minute},
 	{queue.TypeSweepGrants, 5 * time.Minute},
 	{queue.TypeSweepHooks, sweepHooksEvery},
+	{queue.TypeSweepLogs, sweepLogsEvery},
 	{queue.TypeSweepRetention, time.Hour},
 	{queue.TypeSweepInstallations, time.Hour},
 }

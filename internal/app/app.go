@@ -36,6 +36,7 @@ type App struct {
 	Access    *auth.Access
 	App       *Registration
 	Rotation  hook.RotationPolicy
+	Now       func() time.Time // the workers\' clock
 	Metrics   *telemetry.Metrics
 	network   egress.Policy
 	log       zerolog.Logger
@@ -65,6 +66,7 @@ func New(cfg config.Config, log zerolog.Logger) (*App, error) {
 	a := &App{
 		Config: cfg, Store: st, Access: access, Metrics: telemetry.NewMetrics(),
 		App:       registered,
+		Now:       time.Now,
 		Rotation:  hook.RotationPolicy{MaxAge: cfg.SecretMaxAge, Spread: store.SecretSpread, Patience: 5 * time.Minute},
 		network:   network,
 		Tokens:    auth.NewTokens(cfg.Keyring, time.Now),

@@ -26,7 +26,7 @@ func (a *App) Work(ctx context.Context) error {
 		Retention: time.Duration(a.Config.RetentionDays) * 24 * time.Hour,
 		HookURL:   func(p forge.Provider) string { return a.Config.BaseURL + handlers.WebhookPath(p) },
 		Rotation:  a.Rotation,
-		Now:       time.Now,
+		Now:       a.Now,
 	}
 	serving := queue.Workers{Fetchers: a.Config.Fetchers, Concurrency: a.Config.Concurrency, Log: a.log}
 	group, ctx := errgroup.WithContext(a.log.WithContext(ctx))

@@ -49,7 +49,9 @@ func TestTheBodyIsNotReadWhenTheHookIsKnown(t *testing.T) {
 }
 
 func TestSenderTriesEveryLiveKey(t *testing.T) {
-	key := func(s string) forge.Key { return forge.Key{Slot: forge.Slot("slot of " + s), Secret: secret.NewText(s)} }
+	key := func(s string) forge.Key {
+		return forge.Key{Slot: forge.Slot("slot of " + s), Secret: secret.NewText(s)}
+	}
 	candidates := []delivery.Candidate{
 		{ConnectionID: "rpc_1", Keys: []forge.Key{key("next"), key("active")}},
 		{ConnectionID: "rpc_2", Keys: []forge.Key{key("theirs"), key("previous")}},

@@ -49,6 +49,8 @@ type Apps interface {
 	// reaches. While it is suspended that is Credentials, with the code
 	// InstallationSuspended.
 	InstallationRepositories(ctx context.Context, id int64) ([]Repository, error)
+	// AppLog opens the log of the App's own webhook.
+	AppLog(ctx context.Context) (DeliveryLog, error)
 	// UserRepositories returns the repositories of installations that the
 	// owner of a user token of the App was given access to.
 	UserRepositories(ctx context.Context, token secret.Text) ([]UserRepository, error)

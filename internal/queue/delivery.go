@@ -27,6 +27,17 @@ const longestBody = 32 << 20
 // id follows.
 const AppScope = "ins_"
 
+// Source says how a delivery came.
+type Source string
+
+// The sources.
+const (
+	Pushed     Source = "pushed"     // the forge sent it
+	Reconciled Source = "reconciled" // found in the forge's log, but not in our ledger
+	Truth      Source = "truth"      // made up of a run that the forge never told of
+	Replayed   Source = "replayed"   // applied again at somebody's request
+)
+
 // Delivery is a verified delivery on its way to a worker.
 type Delivery struct {
 	// Scope is the connection whose hook brought it, or ins_… for the App.
@@ -34,7 +45,7 @@ type Delivery struct {
 	ID       string
 	Provider forge.Provider
 	Event    string
-	Source   string // how it came: pushed
+	Source   Source
 	// VerifiedBy is which of the hook's secrets verified it.
 	VerifiedBy forge.Slot
 	ReceivedAt time.Time
@@ -64,7 +75,7 @@ const (
 func NewDelivery(d Delivery, packed []byte) Task {
 	headers := map[string]string{
 		headerScope: d.Scope, headerID: d.ID, headerProvider: string(d.Provider), headerEvent: d.Event,
-		headerSource: d.Source, headerReceived: d.ReceivedAt.UTC().Format(time.RFC3339Nano),
+		headerSource: string(d.Source), headerReceived: d.ReceivedAt.UTC().Format(time.RFC3339Nano),
 	}
 	if d.VerifiedBy != "" {
 		headers[headerVerified] = string(d.VerifiedBy)
@@ -98,7 +109,7 @@ func DecodeDelivery(t *asynq.Task) (Delivery, error) {
 	h := t.Headers()
 	d := Delivery{
 		Scope: h[headerScope], ID: h[headerID], Provider: forge.Provider(h[headerProvider]),
-		Event: h[headerEvent], Source: h[headerSource], BodyRef: h[headerBodyRef],
+		Event: h[headerEvent], Source: Source(h[headerSource]), BodyRef: h[headerBodyRef],
 		VerifiedBy: forge.Slot(h[headerVerified]),
 	}
 	var err error

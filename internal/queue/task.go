@@ -62,6 +62,10 @@ var classes = map[string]class{
 
 	TypeSweepInstallations: {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 2 * time.Hour},
 	TypeSweepOutbox:        {queue: Sweep, retries: 3, timeout: time.Minute, keep: time.Minute},
+	TypeCompareLog:         {queue: Sweep, retries: 5, timeout: 5 * time.Minute},
+	TypeCompareRuns:        {queue: Sweep, retries: 5, timeout: 2 * time.Minute},
+	TypeSweepLogs:          {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
+	TypeSweepHooks:         {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
 	TypeSweepGrants:        {queue: Sweep, retries: 3, timeout: time.Minute, keep: 5 * time.Minute},
 	TypeSweepOrphans:       {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},
 	TypeSweepRetention:     {queue: Sweep, retries: 3, timeout: 10 * time.Minute, keep: 2 * time.Hour},

@@ -22,6 +22,9 @@ const (
 	TypeSweepRetention = "sweep:retention"
 	TypeSweepGrants    = "sweep:grants"
 	TypeSweepHooks     = "sweep:hooks"
+	TypeSweepLogs      = "sweep:logs"
+	TypeCompareLog     = "log:compare"
+	TypeCompareRuns    = "runs:compare"
 	TypeGrantRefresh   = "grant:refresh"
 	TypeGrantForget    = "grant:forget"
 
@@ -152,6 +155,41 @@ func NewAccessRefresh(userID, cause string) Task {
 
 // DecodeAccessRefresh reads the task.
 func DecodeAccessRefresh(t *asynq.Task) (AccessRefresh, error) { return decode[AccessRefresh](t) }
+
+// AppLog is the log of the GitHub App's own webhook.
+const AppLog = "app"
+
+// CompareLog asks for a forge's log of deliveries to be compared with the
+// ledger: that of a connection's hook, or AppLog.
+type CompareLog struct {
+	Log string `json:"log"`
+}
+
+// NewCompareLog makes the task, for a time not before the one given.
+func NewCompareLog(log string, at time.Time) Task {
+	t := newTask(TypeCompareLog, fmt.Sprintf("%s:%d", log, at.Unix()), CompareLog{log})
+	t.NotBefore = at
+	return t
+}
+
+// DecodeCompareLog reads the task.
+func DecodeCompareLog(t *asynq.Task) (CompareLog, error) { return decode[CompareLog](t) }
+
+// CompareRuns asks for what ran lately in a connection's repository to be
+// compared with the runs that we know.
+type CompareRuns struct {
+	ConnectionID string `json:"connection_id"`
+}
+
+// NewCompareRuns makes the task, for a time not before the one given.
+func NewCompareRuns(connectionID string, at time.Time) Task {
+	t := newTask(TypeCompareRuns, fmt.Sprintf("%s:%d", connectionID, at.Unix()), CompareRuns{connectionID})
+	t.NotBefore = at
+	return t
+}
+
+// DecodeCompareRuns reads the task.
+func DecodeCompareRuns(t *asynq.Task) (CompareRuns, error) { return decode[CompareRuns](t) }
 
 // NewPeriodic makes the task of a sweep for the period that begins at start.
 // It exists once, whoever enqueues it how often.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/queue"
 )
 
 // Delivery is a row of the ledger.
@@ -15,7 +16,7 @@ type Delivery struct {
 	Provider   forge.Provider
 	Event      string
 	Action     string
-	Source     string
+	Source     queue.Source
 	Outcome    string
 	ReceivedAt time.Time
 }

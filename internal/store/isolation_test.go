@@ -107,7 +107,7 @@ func TestNobodySeesOrChangesWhatIsAnothers(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(before, w.again(ann)); diff != "" {
+	if diff := cmp.Diff(before, w.again(ann), asStored); diff != "" {
 		t.Errorf("a stranger changed the connection:\n%s", diff)
 	}
 	if n := w.count(`SELECT count(*) FROM outbox`); n != 2 {

@@ -85,7 +85,7 @@ func (w *world) own(name string, number int64) string {
 	must(err)
 	must(w.RecordAudit(ctx, store.Audit{UserID: u.ID, Actor: name, Action: "login"}, nil))
 	// A repository of an installation, which GitHub said that they see.
-	w.exec(`INSERT INTO installations (id, account, account_id, selection, permissions, events, settings_url) VALUES ($1, $2, $1, 'all', '{}', '{}', '')`, number, name)
+	w.exec(`INSERT INTO installations (id, account, account_id, selection, permissions, events, settings_url, synced_at) VALUES ($1, $2, $1, 'all', '{}', '{}', '', now())`, number, name)
 	w.exec(`INSERT INTO repository_access (user_id, provider, repository_id, installation_id, permission, refreshed_at) VALUES ($1, 'github', $2, $3, 'read', now())`,
 		u.ID, number+500, number)
 	w.exec(`

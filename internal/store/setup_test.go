@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -14,6 +15,11 @@ import (
 	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
 )
+
+func TestMain(m *testing.M) {
+	queue.SilenceClient() // some tests take Redis away
+	os.Exit(m.Run())
+}
 
 // soon is how long a test waits for what must happen in the end. It is far
 // beyond what it takes, and only ends a test that has failed.

@@ -103,18 +103,24 @@ func (a appLog) Redeliver(ctx context.Context, _ forge.Repository, _ int64, d fo
 	return accepted(err)
 }
 
+// longestRun is how long before its end a run may have been created: GitHub
+// filters by creation alone.
+const longestRun = 24 * time.Hour
+
 // RecentRuns lists the runs that were completed since, newest first.
 func (a api) RecentRuns(ctx context.Context, repo forge.Repository, since time.Time, limit int) ([]forge.Run, error) {
 	owner, name := split(repo)
 	list, _, err := a.Actions.ListRepositoryWorkflowRuns(ctx, owner, name, &github.ListWorkflowRunsOptions{
-		Status: "completed", Created: ">=" + since.UTC().Format(time.RFC3339), ListOptions: github.ListOptions{PerPage: min(limit, pageSize)},
+		Status: "completed", Created: ">=" + since.Add(-longestRun).UTC().Format(time.RFC3339), ListOptions: github.ListOptions{PerPage: min(limit, pageSize)},
 	})
 	if err != nil {
 		return nil, classify(err)
 	}
 	runs := make([]forge.Run, 0, len(list.WorkflowRuns))
 	for _, r := range list.WorkflowRuns {
-		runs = append(runs, runOf(r, repo.ID))
+		if !r.GetUpdatedAt().Before(since.Truncate(time.Second)) {
+			runs = append(runs, runOf(r, repo.ID))
+		}
 	}
 	return runs, nil
 }

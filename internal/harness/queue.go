@@ -1,0 +1,43 @@
+package harness
+
+import (
+	"github.com/devflowfix/devflowfix/internal/queue"
+)
+
+// Enqueue gives the workers a task, as a sweep would.
+func (w *World) Enqueue(t queue.Task) {
+	w.tb.Helper()
+	rdb, err := queue.Open(w.Redis.URL())
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer rdb.Close() //nolint:errcheck
+	if _, err := queue.NewClient(rdb).Enqueue(w.tb.Context(), t); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// EmptyRedis makes Redis forget everything, as a restart without its data
+// would.
+func (w *World) EmptyRedis() {
+	w.tb.Helper()
+	rdb, err := queue.Open(w.Redis.URL())
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer rdb.Close() //nolint:errcheck
+	if err := rdb.FlushAll(w.tb.Context()).Err(); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// SentTo counts the deliveries that the forge has sent to a hook, each once.
+func (w *World) SentTo(hookID int64) int {
+	sent := map[string]bool{}
+	for _, d := range w.Sim.Deliveries() {
+		if d.HookID == hookID {
+			sent[d.GUID] = true
+		}
+	}
+	return len(sent)
+}
