@@ -51,6 +51,7 @@ func (d Deps) mountAPI(mux *http.ServeMux) {
 	d.connectionRoutes(api)
 	d.repositoryRoutes(api)
 	d.webhookRoutes(api)
+	d.deliveryRoutes(api)
 	d.incidentRoutes(api)
 	d.grantRoutes(api)
 	d.credentialRoutes(api)

@@ -44,8 +44,8 @@ func (d Deps) connectionRoutes(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "disconnect-repository", Method: http.MethodDelete, Path: connectionsPath + "/{id}",
 		Summary: "Disconnect a repository", Tags: []string{"connections"},
-		Description: "Removes the connection with its secrets and incidents. It succeeds also when the forge does not delete the webhook; deletion is then tried again later.",
-		Errors:      slices.Concat(everyRoute, []int{http.StatusNotFound}),
+		Description: "Removes the connection with its secrets and incidents. It succeeds also when the forge does not delete the webhook; deletion is then tried again later. A repository that the GitHub App brings is removed from the App's installation instead.",
+		Errors:      slices.Concat(everyRoute, []int{http.StatusNotFound, http.StatusConflict}),
 	}, call(d.disconnect))
 }
 

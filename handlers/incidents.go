@@ -94,20 +94,9 @@ func (d Deps) listIncidents(ctx context.Context, caller auth.Identity, in *listI
 		UserID: caller.UserID, Repository: in.Repository, Status: in.Status, Branch: in.Branch, Severity: in.Severity,
 		Limit: in.Limit + 1,
 	}
-	place, err := readCursor(in.Cursor, 2)
-	if err != nil {
+	var err error
+	if filter.BeforeTime, filter.BeforeID, err = readPlace(in.Cursor); err != nil {
 		return nil, err
-	}
-	if in.Since != "" {
-		if filter.Since, err = time.Parse(time.RFC3339, in.Since); err != nil {
-			return nil, errSince
-		}
-	}
-	if in.Cursor != "" {
-		if filter.BeforeTime, err = time.Parse(time.RFC3339Nano, place[0]); err != nil {
-			return nil, errCursor
-		}
-		filter.BeforeID = place[1]
 	}
 	list, err := d.Store.IncidentsOf(ctx, filter)
 	if err != nil {
@@ -118,7 +107,7 @@ func (d Deps) listIncidents(ctx context.Context, caller auth.Identity, in *listI
 	for n, i := range list {
 		if n == in.Limit {
 			last := list[n-1]
-			page.Body.NextCursor = newCursor(last.OpenedAt.UTC().Format(time.RFC3339Nano), last.ID)
+			page.Body.NextCursor = newPlace(last.OpenedAt, last.ID)
 			break
 		}
 		page.Body.Incidents = append(page.Body.Incidents, summarise(i))

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
@@ -83,3 +84,17 @@ func readNumber(cursor string) (int64, error) {
 	}
 	return n, nil
 }
+
+// readPlace returns the time and the id in a cursor; zero for the first page.
+func readPlace(cursor string) (at time.Time, id string, err error) {
+	place, err := readCursor(cursor, 2)
+	if err != nil || cursor == "" {
+		return time.Time{}, "", err
+	}
+	if at, err = time.Parse(time.RFC3339Nano, place[0]); err != nil {
+		return time.Time{}, "", errCursor
+	}
+	return at, place[1], nil
+}
+
+func newPlace(at time.Time, id string) *string { return newCursor(at.UTC().Format(time.RFC3339Nano), id) }

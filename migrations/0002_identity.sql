@@ -165,10 +165,16 @@ CREATE FUNCTION served_user() RETURNS text LANGUAGE sql STABLE
 DO $$
 DECLARE t text;
 BEGIN
-    -- What belongs to a user.
-    FOREACH t IN ARRAY ARRAY['identities', 'grants', 'refresh_tokens', 'api_tokens', 'repository_access', 'audit_entries'] LOOP
+    -- What belongs to a user, who may change it …
+    FOREACH t IN ARRAY ARRAY['grants', 'api_tokens'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY own ON %I USING ((SELECT is_system()) OR user_id = (SELECT served_user()))', t);
+    END LOOP;
+    -- … or only see it: it says who they are and what they may do.
+    FOREACH t IN ARRAY ARRAY['identities', 'refresh_tokens', 'repository_access', 'audit_entries'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
+        EXECUTE format('CREATE POLICY system ON %I USING ((SELECT is_system()))', t);
+        EXECUTE format('CREATE POLICY own ON %I FOR SELECT USING (user_id = (SELECT served_user()))', t);
     END LOOP;
     -- What belongs to a connection: whoever sees that sees this.
     FOREACH t IN ARRAY ARRAY['lanes', 'incidents', 'runs'] LOOP

@@ -36,21 +36,8 @@ CREATE POLICY seen ON hook_entries USING (
 ALTER TABLE deliveries
     ADD COLUMN duration_ms integer NOT NULL DEFAULT 0, -- from its receipt to its effect
     ADD COLUMN attempts    integer NOT NULL DEFAULT 1,
-    ADD COLUMN error       text NOT NULL DEFAULT '';
-
--- The payloads of deliveries, redacted and compressed; partitioned by day,
--- dropped by partition.
-CREATE TABLE delivery_payloads (
-    received_at timestamptz NOT NULL,
-    scope       text NOT NULL,
-    delivery_id text NOT NULL,
-    payload     bytea NOT NULL
-) PARTITION BY RANGE (received_at);
-CREATE INDEX delivery_payloads_key ON delivery_payloads (scope, delivery_id);
-CREATE TABLE delivery_payloads_default PARTITION OF delivery_payloads DEFAULT;
-ALTER TABLE delivery_payloads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-CREATE POLICY seen ON delivery_payloads USING (
-    (SELECT is_system()) OR scope IN (SELECT id FROM repository_connections));
+    ADD COLUMN error       text NOT NULL DEFAULT '',
+    ADD COLUMN payload     bytea; -- redacted and compressed; NULL when it was too large to keep
 
 -- How far the forges' own delivery logs have been compared with the ledger:
 -- every entry up to compared_to is in the ledger or waits in the queue.

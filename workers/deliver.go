@@ -10,6 +10,7 @@ import (
 
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/forge/payload"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
 	"github.com/devflowfix/devflowfix/internal/telemetry"
@@ -24,13 +25,49 @@ const (
 	outcomeSeen = "seen"
 )
 
-// deliver applies one delivery: the ledger row, what its event changes and the
-// follow-up tasks are one transaction.
+// deliver applies one delivery, and shows its user when it is given up.
 func (d Deps) deliver(ctx context.Context, t *asynq.Task) error {
 	dl, err := queue.DecodeDelivery(t)
 	if err != nil {
 		return err
 	}
+	err = d.applyDelivery(ctx, dl)
+	if verdict, _ := fault.Decide(err); err == nil || verdict == fault.Retry && !queue.LastTry(ctx) {
+		return err
+	}
+	failed := d.ledgerRow(ctx, dl, dl.Scope, store.OutcomeFailed)
+	failed.Error = fault.Sentence(err)
+	if saveErr := d.Store.RecordFailure(ctx, failed); saveErr != nil {
+		zerolog.Ctx(ctx).Error().Err(saveErr).Msg("failed delivery not shown")
+	}
+	return err
+}
+
+// ledgerRow is what the ledger says of a delivery.
+func (d Deps) ledgerRow(ctx context.Context, dl queue.Delivery, scope, outcome string) store.Delivery {
+	return store.Delivery{
+		Scope: scope, ID: dl.ID, Provider: dl.Provider, Event: dl.Event, Source: dl.Source, Outcome: outcome,
+		ReceivedAt: dl.ReceivedAt, DurationMS: d.Now().Sub(dl.ReceivedAt).Milliseconds(), Attempts: queue.Attempt(ctx),
+		Payload: kept(dl.Body),
+	}
+}
+
+// kept is what is kept of a payload: redacted and compressed, or nothing when
+// it is too large.
+func kept(document []byte) []byte {
+	if len(document) == 0 || len(document) > 4*queue.BodyLimit {
+		return nil
+	}
+	packed := queue.Pack(nil, payload.Redact(document))
+	if len(packed) > queue.BodyLimit {
+		return nil
+	}
+	return packed
+}
+
+// applyDelivery applies one delivery: the ledger row, what its event changes
+// and the follow-up tasks are one transaction.
+func (d Deps) applyDelivery(ctx context.Context, dl queue.Delivery) error {
 	event, err := d.decode(ctx, dl)
 	if err != nil {
 		return fmt.Errorf("decode %s: %w", dl.ID, err)
@@ -75,11 +112,11 @@ type applied struct {
 // whichever comes first takes it for a connection.
 func (d Deps) apply(ctx context.Context, tx *store.Tx, dl queue.Delivery, event forge.Event, connections []store.Connection, looks []queue.Task) (applied, error) {
 	done := applied{outcome: outcomeSeen}
+	row := d.ledgerRow(ctx, dl, dl.Scope, "")
+	row.Action = event.Action
 	record := func(scope, outcome string) (bool, error) {
-		fresh, err := tx.RecordDelivery(ctx, store.Delivery{
-			Scope: scope, ID: dl.ID, Provider: dl.Provider, Event: dl.Event, Action: event.Action,
-			Source: dl.Source, Outcome: outcome, ReceivedAt: dl.ReceivedAt,
-		})
+		row.Scope, row.Outcome = scope, outcome
+		fresh, err := tx.RecordDelivery(ctx, row)
 		if fresh {
 			done.outcome = outcome
 		}

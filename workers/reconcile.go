@@ -308,7 +308,7 @@ func (d Deps) applyTruth(ctx context.Context, c store.Connection, r forge.Run, d
 	tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error {
 		fresh, err := tx.RecordDelivery(ctx, store.Delivery{
 			Scope: c.ID, ID: id, Provider: c.Provider, Event: string(forge.RunEvent), Action: r.Conclusion,
-			Source: queue.Truth, Outcome: outcomeApplied, ReceivedAt: d.Now(),
+			Source: queue.Truth, Outcome: outcomeApplied, ReceivedAt: d.Now(), Attempts: 1,
 		})
 		if err != nil || !fresh {
 			return err

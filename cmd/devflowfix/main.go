@@ -36,6 +36,7 @@ type commands struct {
 	Doctor    doctorCommand    `cmd:"" help:"Check the settings, the stores and the forges, and say how to mend what is wrong."`
 	Token     tokenCommand     `cmd:"" help:"Make a user and print an API token for them."`
 	App       appCommand       `cmd:"" help:"Register the GitHub App."`
+	Replay    replayCommand    `cmd:"" help:"Apply deliveries again that the ledger holds."`
 	RotateKey rotateKeyCommand `cmd:"" help:"Encrypt everything that is stored under the first key of OAUTH_TOKEN_ENCRYPTION_KEY."`
 }
 

@@ -20,9 +20,9 @@ type rotateKeyCommand struct {
 const newKeySteps = `
 This is a fresh key. To change to it:
 
-  1. Put it before the present one, with a comma between: OAUTH_TOKEN_ENCRYPTION_KEY=new,old
-     Set that on all processes, and restart them together: one that has only the old key
-     cannot open what the others encrypt from then on.
+  1. Let every process know it: set OAUTH_TOKEN_ENCRYPTION_KEY=old,new on all of them and
+     restart them, one after the other. Then put it in front, new,old, and restart them again.
+     Where all are restarted together, new,old at once will do.
   2. Run ` + "`devflowfix rotate-key`" + ` with the same settings. It may run beside the processes,
      be interrupted and be run again.
   3. It says when the old key can go. Keep it until then.

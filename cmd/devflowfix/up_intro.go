@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/devflowfix/devflowfix/handlers"
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
 // introduce says what runs, where to look, and how to see the whole story.
@@ -15,6 +18,8 @@ DevFlowFix runs at %s
 
 `, web, strings.Join(u.started, "\n"), "queues", web, password, "data", u.data.path)
 	if u.sim != "" {
+		fmt.Fprintf(u.stdout, "  log in      %s%s or …%s, as anybody\n  GitHub App  %s/ops/github-app  registers one at the simulated GitHub, and says where to install it\n\n",
+			web, handlers.AuthorizePath(forge.GitHub), handlers.AuthorizePath(forge.GitLab), web)
 		fmt.Fprint(u.stdout, story(web, u.sim, token))
 	} else {
 		fmt.Fprintf(u.stdout, "Your API token:\n\n  export TOKEN=%s\n\nThe API is described at %s/openapi.json\n\n", token, web)

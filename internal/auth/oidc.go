@@ -57,6 +57,7 @@ func (o *OIDC) Verify(ctx context.Context, token string) (Claims, error) {
 	var names struct {
 		Preferred string `json:"preferred_username"`
 		Email     string `json:"email"`
+		Verified  bool   `json:"email_verified"`
 	}
 	if err := verified.Claims(&names); err != nil {
 		return Claims{}, fault.Wrap(fault.Unauthenticated, err, "The token of the identity provider cannot be read.")
@@ -65,10 +66,11 @@ func (o *OIDC) Verify(ctx context.Context, token string) (Claims, error) {
 		return Claims{}, fault.New(fault.Unauthenticated, "The token of the identity provider names nobody.")
 	}
 	c := Claims{Subject: verified.Subject, Name: verified.Subject}
-	for _, name := range []string{names.Email, names.Preferred} {
-		if name != "" {
-			c.Name = name
-		}
+	if names.Email != "" && names.Verified {
+		c.Name = names.Email
+	}
+	if names.Preferred != "" {
+		c.Name = names.Preferred
 	}
 	return c, nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 	"github.com/klauspost/compress/s2"
 
@@ -85,6 +86,17 @@ func NewDelivery(d Delivery, packed []byte) Task {
 	}
 	return Task{Type: TypeDeliver, ID: DeliveryTaskID(d.Scope, d.ID), Payload: packed, Headers: headers}
 }
+
+// NewReplay makes the task that applies a delivery again, under an id of its
+// own: the ledger has the first one already.
+func NewReplay(d Delivery, packed []byte) Task {
+	original, _, _ := strings.Cut(d.ID, replayMark)
+	d.ID, d.Source = original+replayMark+uuid.NewString(), Replayed
+	return NewDelivery(d, packed)
+}
+
+// replayMark stands between a delivery's id and that of its replay.
+const replayMark = "~replay~"
 
 // DeliveryTaskID is the same for every copy of a delivery.
 func DeliveryTaskID(scope, deliveryID string) string { return scope + ":" + deliveryID }

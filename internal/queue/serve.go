@@ -116,6 +116,12 @@ func LastTry(ctx context.Context) bool {
 	return ok && retried >= most
 }
 
+// Attempt counts the executions of the running task, from 1.
+func Attempt(ctx context.Context) int {
+	retried, _ := asynq.GetRetryCount(ctx)
+	return retried + 1
+}
+
 // NextDelay is about how long the running task waits if it fails.
 func NextDelay(ctx context.Context) time.Duration {
 	retried, _ := asynq.GetRetryCount(ctx)

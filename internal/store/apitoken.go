@@ -35,7 +35,7 @@ func (s *Store) CreateAPIToken(ctx context.Context, t APIToken, hash []byte) (AP
 		err := tx.tx.GetContext(ctx, &made, `
 			INSERT INTO api_tokens (id, user_id, name, hash, hint, scopes, expires_at)
 			SELECT $1, $2, $3, $4, $5, $6, $7
-			WHERE (SELECT count(*) FROM api_tokens WHERE user_id = $2 AND revoked_at IS NULL) < $8
+			WHERE (SELECT count(*) FROM api_tokens WHERE user_id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())) < $8
 			RETURNING `+apiTokenColumns,
 			newID("tok_"), t.UserID, clean(t.Name), hash, t.Hint, t.Scopes, t.ExpiresAt, mostAPITokens)
 		if err := classify(err); fault.Is(err, fault.NotFound) {

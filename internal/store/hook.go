@@ -77,10 +77,8 @@ func (s *Store) AddHookEntry(ctx context.Context, e HookEntry) error {
 func (s *Store) HookEntriesOf(ctx context.Context, userID, connectionID string, before int64, limit int) ([]HookEntry, error) {
 	list := []HookEntry{}
 	err := s.read(ctx, userID, func(tx *sqlx.Tx) error {
-		var seen bool
-		if err := tx.GetContext(ctx, &seen, `
-			SELECT true FROM repository_connections c WHERE c.id = $2 AND `+visible, userID, clean(connectionID)); err != nil {
-			return connectionFault(connectionID, err)
+		if err := seesConnection(ctx, tx, userID, connectionID); err != nil {
+			return err
 		}
 		return classify(tx.SelectContext(ctx, &list, `
 			SELECT id, connection_id, at, kind, actor, reason, hook_id FROM hook_entries

@@ -95,7 +95,6 @@ func (w *world) own(name string, number int64) string {
 	w.exec(`
 		INSERT INTO deliveries (received_at, scope, delivery_id, provider, event, action, source, outcome)
 		VALUES (now(), $1, $2, 'github', 'push', '', 'pushed', 'applied')`, c.ID, name)
-	w.exec(`INSERT INTO delivery_payloads (received_at, scope, delivery_id, payload) VALUES (now(), $1, $2, '')`, c.ID, name)
 	w.exec(`INSERT INTO hook_entries (connection_id, kind, actor, reason) VALUES ($1, 'create', $2, '')`, c.ID, name)
 	return u.ID
 }
