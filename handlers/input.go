@@ -97,4 +97,6 @@ func readPlace(cursor string) (at time.Time, id string, err error) {
 	return at, place[1], nil
 }
 
-func newPlace(at time.Time, id string) *string { return newCursor(at.UTC().Format(time.RFC3339Nano), id) }
+func newPlace(at time.Time, id string) *string {
+	return newCursor(at.UTC().Format(time.RFC3339Nano), id)
+}

@@ -40,7 +40,7 @@ func say(t *testing.T, code int, said string, wantCode int, want ...string) {
 func TestAFreshKeyComesWithItsSteps(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := call(t, nil, "rotate-key", "--new")
-	say(t, code, stderr, 0, "OAUTH_TOKEN_ENCRYPTION_KEY=new,old", "restart", "`devflowfix rotate-key`")
+	say(t, code, stderr, 0, "OAUTH_TOKEN_ENCRYPTION_KEY=old,new", "new,old", "restart", "`devflowfix rotate-key`")
 	if ring, err := secret.ParseKeyring(strings.TrimSuffix(stdout, "\n")); err != nil || ring.Len() != 1 {
 		t.Errorf("it prints %q", stdout)
 	}

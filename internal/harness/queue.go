@@ -1,7 +1,10 @@
 package harness
 
 import (
+	"time"
+
 	"github.com/devflowfix/devflowfix/internal/queue"
+	"github.com/devflowfix/devflowfix/internal/store"
 )
 
 // Enqueue gives the workers a task, as a sweep would.
@@ -40,4 +43,9 @@ func (w *World) SentTo(hookID int64) int {
 		}
 	}
 	return len(sent)
+}
+
+// ReplayRange are a connection's deliveries of the last while.
+func (w *World) ReplayRange(connectionID string, last time.Duration) store.ReplayRange {
+	return store.ReplayRange{Since: time.Now().Add(-last), Until: time.Now().Add(time.Minute), ConnectionID: connectionID}
 }

@@ -43,6 +43,9 @@ var visits = []visit{
 	{operation: "verify-webhook", of: "connection", owner: 200},
 	{operation: "rotate-webhook-secret", of: "connection", owner: 200},
 	{operation: "list-webhook-history", of: "connection", owner: 200},
+	{operation: "list-deliveries", of: "connection", owner: 200},
+	{operation: "show-delivery", of: "connection", owner: 200},
+	{operation: "replay-delivery", of: "connection", owner: 202},
 	{operation: "list-incidents", other: 200, owner: 200},
 	{operation: "list-incidents", query: "repository=acme/secret", other: 200, owner: 200},
 	{operation: "show-incident", of: "incident", owner: 200},
@@ -88,7 +91,8 @@ func startWalk(t *testing.T) (w *walk, ann, bob, root *harness.User) {
 		return len(list) == 1 && len(ann.Incident(list[0].ID).FailedJobs) > 0
 	})
 	_, token := makeToken(w.World, ann, "write")
-	w.ids = map[string]string{"connection": c.ID, "incident": ann.Incidents("acme/secret")[0].ID, "token": token.ID}
+	w.ids = map[string]string{"connection": c.ID, "incident": ann.Incidents("acme/secret")[0].ID, "token": token.ID,
+		"delivery": w.Sim.Deliveries()[0].GUID}
 	w.foreign = []string{ann.ID, c.ID, w.ids["incident"], token.ID, token.Hint + `"`, "acme/secret"}
 	return w, ann, bob, root
 }
@@ -96,7 +100,7 @@ func startWalk(t *testing.T) (w *walk, ann, bob, root *harness.User) {
 // request is the call of a visit, with the id of a thing.
 func (w *walk) request(v visit, id string) harness.Request {
 	r := w.operations[v.operation]
-	r.Path = strings.NewReplacer("{id}", id, "{provider}", "github").Replace(r.Path)
+	r.Path = strings.NewReplacer("{id}", id, "{provider}", "github", "{delivery}", w.ids["delivery"]).Replace(r.Path)
 	if v.query != "" {
 		r.Path += "?" + v.query
 	}
