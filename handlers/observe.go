@@ -61,8 +61,6 @@ func nothing(mux *http.ServeMux) http.HandlerFunc {
 			w.Header().Set("Allow", strings.Join(methods, ", "))
 			writeProblem(r.Context(), w, http.StatusMethodNotAllowed, &fault.Error{Kind: fault.Invalid, Code: "method_not_allowed",
 				Sentence: "This address does not take " + r.Method + ". Use " + strings.Join(methods, " or ") + "."})
-		case r.URL.Path == "/" && r.Method == http.MethodGet:
-			fmt.Fprintln(w, "DevFlowFix. The API is described at /openapi.json.")
 		default:
 			fail(w, r, fault.New(fault.NotFound, "There is nothing at this address. /openapi.json lists what there is."))
 		}

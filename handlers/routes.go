@@ -77,7 +77,8 @@ func New(d Deps) http.Handler {
 	// /openapi.json and /openapi.yaml.
 	d.mountAPI(mux)
 
-	// Browsers that log in at a forge.
+	// People in a browser: the first page, and the login at a forge.
+	d.mountHome(mux)
 	d.mountLogin(mux)
 
 	// Load balancers and monitoring.
