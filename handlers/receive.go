@@ -26,8 +26,7 @@ type Directory interface {
 
 // Queue takes deliveries.
 type Queue interface {
-	Enqueue(ctx context.Context, t queue.Task) (queue.Outcome, error)
-	Seen(ctx context.Context, scope, deliveryID string) (bool, error)
+	EnqueueDelivery(ctx context.Context, t queue.Task, scope, deliveryID string) (queue.Outcome, error)
 }
 
 // Spill takes what the queue does not: deliveries while it is down, and bodies
@@ -47,6 +46,10 @@ type Receiver struct {
 	Spill     Spill
 	Metrics   *telemetry.Metrics
 	Now       func() time.Time
+	// Refused hears of the connection whose hook a delivery says it is from,
+	// though none of its secrets verifies it; nil tells nobody. It must not
+	// take long: anybody may send such deliveries.
+	Refused func(connectionID string)
 
 	bodies sync.Pool // of *bytes.Buffer
 	packs  sync.Pool // of *[]byte
@@ -134,6 +137,7 @@ var errNobody = fault.New(fault.Unauthenticated, "The delivery is not signed by 
 
 func (rc *Receiver) sender(ctx context.Context, r *http.Request, env forge.Envelope, body []byte) (*delivery.Candidate, forge.Slot, error) {
 	now := rc.Now()
+	var named []delivery.Candidate // by the hook itself
 	peek := func() forge.Peek { return rc.Forge.Peek(r.Header.Get("Content-Type"), body) }
 	for by := range delivery.Lookups(rc.Provider, r.URL.Query().Get("connection"), env, peek) {
 		candidates, err := rc.Directory.Candidates(ctx, by)
@@ -143,6 +147,14 @@ func (rc *Receiver) sender(ctx context.Context, r *http.Request, env forge.Envel
 		sender, slot := delivery.Sender(candidates, func(key forge.Key) bool { return rc.Forge.Verify(r.Header, body, key, now) })
 		if sender != nil {
 			return sender, slot, nil
+		}
+		if by.HookID != 0 || by.ConnectionID != "" {
+			named = append(named, candidates...)
+		}
+	}
+	for _, c := range named {
+		if rc.Refused != nil {
+			rc.Refused(c.ConnectionID)
 		}
 	}
 	return nil, "", errNobody
@@ -171,9 +183,6 @@ func (rc *Receiver) describe(sender *delivery.Candidate, slot forge.Slot, env fo
 // not confirm may be there all the same; the task's id and the ledger make
 // that harmless.
 func (rc *Receiver) hand(ctx context.Context, d queue.Delivery, document []byte) (delivery.Outcome, error) {
-	if seen, err := rc.Queue.Seen(ctx, d.Scope, d.ID); err == nil && seen {
-		return delivery.Duplicate, nil
-	}
 	packed, release := rc.pack(document)
 	defer release()
 	if len(packed) > queue.BodyLimit {
@@ -184,7 +193,7 @@ func (rc *Receiver) hand(ctx context.Context, d queue.Delivery, document []byte)
 		packed = nil
 	}
 	task := queue.NewDelivery(d, packed)
-	outcome, err := rc.Queue.Enqueue(ctx, task)
+	outcome, err := rc.Queue.EnqueueDelivery(ctx, task, d.Scope, d.ID)
 	if err == nil {
 		return delivery.Outcome(outcome), nil
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,19 +58,21 @@ type stores struct {
 	knownErr error
 	spilled  []queue.Task
 	bodies   map[string][]byte
+	refused  []string
 }
 
 func (s *stores) Candidates(_ context.Context, by delivery.Lookup) ([]delivery.Candidate, error) {
 	return s.known[by], s.knownErr
 }
 
-func (s *stores) Seen(context.Context, string, string) (bool, error) { return s.seen, s.queueErr }
-
-func (s *stores) Enqueue(_ context.Context, t queue.Task) (queue.Outcome, error) {
+func (s *stores) EnqueueDelivery(_ context.Context, t queue.Task, _, _ string) (queue.Outcome, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.queueErr != nil {
 		return "", s.queueErr
+	}
+	if s.seen {
+		return queue.Duplicate, nil
 	}
 	t.Payload = bytes.Clone(t.Payload) // the buffer is used again
 	s.tasks = append(s.tasks, t)
@@ -87,6 +90,12 @@ func (s *stores) PutBody(_ context.Context, key string, body []byte) error {
 	}
 	s.bodies[key] = bytes.Clone(body)
 	return s.spillErr
+}
+
+func (s *stores) refuse(connectionID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = append(s.refused, connectionID)
 }
 
 // setUp makes the receivers of both forges, whose hooks are known.
@@ -110,7 +119,7 @@ func setUp() (*stores, http.Handler) {
 	for path, receiver := range map[string]forge.Receiver{"github": github.Receiver{}, "gitlab": gitlab.Receiver{}} {
 		mux.Handle("/api/v2/webhooks/"+path, &handlers.Receiver{
 			Provider: forge.Provider(path), Forge: receiver, Directory: s, Queue: s, Spill: s, Metrics: metrics,
-			Now: func() time.Time { return now },
+			Now: func() time.Time { return now }, Refused: s.refuse,
 		})
 	}
 	return s, mux
@@ -301,6 +310,34 @@ func TestUnauthenticDeliveriesAllGetOneAnswer(t *testing.T) {
 		if w.Code != http.StatusUnauthorized || w.Body.String() != first {
 			t.Errorf("answer = %d %s, want 401 %s", w.Code, w.Body, first)
 		}
+	}
+}
+
+func TestWhoseDeliveriesAreRefused(t *testing.T) {
+	wrong := set("X-Hub-Signature-256", sign("guess", document))
+	tests := []struct {
+		name    string
+		request *http.Request
+		want    []string
+	}{
+		{"a good delivery", fromGitHub(document, nil), nil},
+		{"a wrong signature", fromGitHub(document, wrong), []string{"rpc_1"}},
+		{"no signature", fromGitHub(document, drop("X-Hub-Signature-256")), []string{"rpc_1"}},
+		{"a paused connection", fromGitHub(document, func(r *http.Request) { wrong(r); r.Header.Set("X-GitHub-Hook-ID", "8") }), []string{"rpc_2"}},
+		{"GitLab's wrong token", fromGitLab(pipeline, func(r *http.Request) { r.URL.RawQuery = "connection=rpc_9"; r.Header.Set("X-Gitlab-Token", "guess") }), []string{"rpc_9"}},
+		{"known by the repository alone", fromGitHub(document, func(r *http.Request) { wrong(r); r.Header.Del("X-GitHub-Hook-ID") }), nil},
+		{"nobody's hook", fromGitHub(document, func(r *http.Request) { wrong(r); r.Header.Set("X-GitHub-Hook-ID", "999") }), nil},
+		{"the App", fromGitHub(document, set("X-GitHub-Hook-Installation-Target-Type", "integration")), nil},
+		{"another hook's id, but ours by the repository", fromGitHub(document, set("X-GitHub-Hook-ID", "9")), nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, handler := setUp()
+			handler.ServeHTTP(httptest.NewRecorder(), tt.request)
+			if !slices.Equal(s.refused, tt.want) {
+				t.Errorf("refused %v, want %v", s.refused, tt.want)
+			}
+		})
 	}
 }
 

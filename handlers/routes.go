@@ -32,6 +32,7 @@ type Deps struct {
 	App         Registration
 	GitHubURL   string // of its pages, without a slash at its end
 	Receivers   map[forge.Provider]forge.Receiver
+	Refused     func(connectionID string) // see Receiver
 	Events      map[forge.Provider]Events
 	OpsPassword secret.Text
 	Metrics     *telemetry.Metrics
@@ -99,6 +100,6 @@ func New(d Deps) http.Handler {
 func (d Deps) receiver(p forge.Provider) *Receiver {
 	return &Receiver{
 		Provider: p, Forge: d.Receivers[p], Directory: d.Directory, Queue: d.Queue, Spill: d.Store,
-		Metrics: d.Metrics, Now: d.Now,
+		Metrics: d.Metrics, Now: d.Now, Refused: d.Refused,
 	}
 }

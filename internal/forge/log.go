@@ -33,7 +33,8 @@ type LoggedDelivery struct {
 	LogID int64  // of this attempt; a redelivery has another
 	ID    string // as in Envelope.ID, the same for every attempt; empty when the log does not tell
 	Event string // the forge's own name
-	// At is when it was sent; zero where the log does not tell (GitLab).
+	// At is when it was sent; zero where the log does not tell (GitLab, of
+	// hooks that do not sign).
 	At time.Time
 	// Installation is the GitHub App's that it was sent for; zero for hooks.
 	Installation int64

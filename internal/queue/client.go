@@ -88,6 +88,30 @@ func (c *Client) Seen(ctx context.Context, scope, deliveryID string) (bool, erro
 	return n == 1, nil
 }
 
+// EnqueueDelivery puts a delivery's task into its queue. The outcome is
+// Duplicate for one that waits, runs, or was applied lately; the last is asked
+// together with the enqueueing, so its task is there all the same and will
+// change nothing.
+func (c *Client) EnqueueDelivery(ctx context.Context, t Task, scope, deliveryID string) (Outcome, error) {
+	question := &companion{keys: []any{"exists", seenKey(scope, deliveryID)}}
+	outcome, err := c.Enqueue(withCompanion(ctx, question), t)
+	if err != nil || outcome == Duplicate {
+		return outcome, err
+	}
+	if !question.asked { // the client joins nothing
+		seen, err := c.Seen(ctx, scope, deliveryID)
+		question.found, question.err = 0, err
+		if seen {
+			question.found = 1
+		}
+	}
+	// That the question has no answer does not matter: the ledger decides.
+	if question.err == nil && question.found == 1 {
+		return Duplicate, nil
+	}
+	return Queued, nil
+}
+
 // Ping asks whether Redis answers.
 func (c *Client) Ping(ctx context.Context) error {
 	if err := c.redis.Ping(ctx).Err(); err != nil {

@@ -23,8 +23,8 @@ const (
 // commit). There is no timer, so a lone caller waits for nobody. asynq knows
 // nothing of it. The returned function stops it, after which commands go alone.
 //
-// Only the two commands of the receiver are joined: EVALSHA, by which asynq
-// enqueues, and EXISTS.
+// Only what the receiver does is joined: EVALSHA, by which asynq enqueues, with
+// a question that goes with it, and EXISTS.
 func Join(rdb redis.UniversalClient) (stop func()) {
 	j := &joiner{
 		rdb: rdb, requests: make(chan *joined, joinLines*joinBatch),
@@ -53,7 +53,31 @@ type joiner struct {
 // command, because the caller may give up and go on while it is being sent.
 type joined struct {
 	cmd  redis.Cmder
+	also *redis.IntCmd // what a companion asks in the same pipeline; may be nil
 	done chan struct{}
+}
+
+// companion is a question that goes with a joined command, so that its caller
+// waits once for both.
+type companion struct {
+	keys  []any // of EXISTS
+	asked bool
+	found int64
+	err   error
+}
+
+type companionKey struct{}
+
+func withCompanion(ctx context.Context, c *companion) context.Context {
+	return context.WithValue(ctx, companionKey{}, c)
+}
+
+// answer hands over what came of the command and of its companion.
+func (r *joined) answer(to redis.Cmder, c *companion) error {
+	if c != nil {
+		c.asked, c.found, c.err = true, r.also.Val(), r.also.Err()
+	}
+	return copyResult(to, r.cmd)
 }
 
 // DialHook leaves dialling as it is.
@@ -74,6 +98,10 @@ func (j *joiner) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return next(ctx, cmd)
 		}
 		request := &joined{cmd: twin, done: make(chan struct{})}
+		question, _ := ctx.Value(companionKey{}).(*companion)
+		if question != nil {
+			request.also = redis.NewIntCmd(context.Background(), question.keys...)
+		}
 		select {
 		case j.requests <- request:
 		case <-j.stopped:
@@ -83,14 +111,14 @@ func (j *joiner) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		select {
 		case <-request.done:
-			return copyResult(cmd, twin)
+			return request.answer(cmd, question)
 		case <-j.ended:
 		case <-ctx.Done():
 			return ctx.Err() // the outcome is unknown
 		}
 		select {
 		case <-request.done:
-			return copyResult(cmd, twin)
+			return request.answer(cmd, question)
 		default:
 			return next(ctx, cmd) // came too late for the last pipeline
 		}
@@ -163,7 +191,10 @@ func (j *joiner) send(batch []*joined) {
 	defer cancel()
 	pipe := j.rdb.Pipeline()
 	for _, request := range batch {
-		_ = pipe.Process(ctx, request.cmd) // only queues it
+		if request.also != nil {
+			_ = pipe.Process(ctx, request.also) // only queues it
+		}
+		_ = pipe.Process(ctx, request.cmd)
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	for _, request := range batch {

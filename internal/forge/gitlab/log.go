@@ -57,7 +57,11 @@ func (e hookEvent) delivery() forge.LoggedDelivery {
 	if h.Get("Idempotency-Key") == "" {
 		envelope.ID = ""
 	}
-	return forge.LoggedDelivery{LogID: e.ID, ID: envelope.ID, Event: envelope.Event, Payload: e.Data}
+	out := forge.LoggedDelivery{LogID: e.ID, ID: envelope.ID, Event: envelope.Event, Payload: e.Data}
+	if at, err := strconv.ParseInt(h.Get("webhook-timestamp"), 10, 64); err == nil {
+		out.At = time.Unix(at, 0).UTC() // the entry itself tells no time
+	}
+	return out
 }
 
 // Delivery returns the entry itself: GitLab's list has the payloads.

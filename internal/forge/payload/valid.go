@@ -1,6 +1,9 @@
 package payload
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // deepest is how far objects and arrays may be nested; encoding/json stops at
 // the same depth.
@@ -134,13 +137,18 @@ func (c *checker) word(w string) bool {
 	return true
 }
 
-// str walks over a string, eight bytes at a time while nothing is special.
+// str walks over a string, eight bytes at a time.
 func (c *checker) str() bool {
 	for c.i++; c.i < len(c.doc); c.i++ {
-		for len(c.doc)-c.i >= 8 && plain(binary.LittleEndian.Uint64(c.doc[c.i:])) {
-			c.i += 8
+		if len(c.doc)-c.i >= 8 {
+			special := specials(binary.LittleEndian.Uint64(c.doc[c.i:]))
+			if special == 0 {
+				c.i += 7
+				continue
+			}
+			c.i += bits.TrailingZeros64(special) / 8
 		}
-		switch b := c.peek(); {
+		switch b := c.doc[c.i]; {
 		case b == '"':
 			c.i++
 			return true
@@ -158,13 +166,13 @@ const (
 	highs = 0x8080808080808080
 )
 
-// plain reports that none of eight bytes is a quote, a backslash or below a
-// blank. zero(x) has a bit set if a byte of x is zero; it may also say so of a
-// byte right above one that is, which only costs a slower look.
-func plain(word uint64) bool {
+// specials has the highest bit of a byte set where a byte of word is a quote, a
+// backslash or below a blank. zero(x) has it set where a byte of x is zero; it
+// may also have it right above one that is, so only the lowest counts.
+func specials(word uint64) uint64 {
 	zero := func(x uint64) uint64 { return (x - ones) &^ x & highs }
 	below := (word - ones*' ') &^ word & highs
-	return below|zero(word^ones*'"')|zero(word^ones*'\\') == 0
+	return below | zero(word^ones*'"') | zero(word^ones*'\\')
 }
 
 // escape walks over a backslash and what it escapes, but for the last byte.
