@@ -98,6 +98,11 @@ func (d Deps) listIncidents(ctx context.Context, caller auth.Identity, in *listI
 	if filter.BeforeTime, filter.BeforeID, err = readPlace(in.Cursor); err != nil {
 		return nil, err
 	}
+	if in.Since != "" {
+		if filter.Since, err = time.Parse(time.RFC3339, in.Since); err != nil {
+			return nil, errSince
+		}
+	}
 	list, err := d.Store.IncidentsOf(ctx, filter)
 	if err != nil {
 		return nil, err

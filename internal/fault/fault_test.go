@@ -24,7 +24,7 @@ func TestEdgesAgreeOnAWrappedError(t *testing.T) {
 		{"invalid is the sender's", fault.New(fault.Invalid, "Too long."), http.StatusUnprocessableEntity, fault.Archive, 0},
 		{"a lost store is tried again", fault.New(fault.Unavailable, "Redis is down."), http.StatusServiceUnavailable, fault.Retry, 0},
 		{"a forge that asks to wait is obeyed", throttled, http.StatusServiceUnavailable, fault.Retry, time.Minute},
-		{"a refused token parks", fault.New(fault.Credentials, "Token revoked."), http.StatusBadGateway, fault.Park, 0},
+		{"a refused token parks", fault.New(fault.Credentials, "Token revoked."), http.StatusForbidden, fault.Park, 0},
 		{"a refused request is archived", fault.New(fault.Permanent, "No."), http.StatusBadGateway, fault.Archive, 0},
 		{"an unknown error is ours", errors.New("nil map"), http.StatusInternalServerError, fault.Retry, 0},
 	}

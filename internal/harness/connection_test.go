@@ -70,7 +70,8 @@ func TestTheDocumentsOfAConnection(t *testing.T) {
 				"id": id, "provider": f.provider, "repository_full_name": f.repository, "is_enabled": true, "auto_pr_enabled": true,
 				"webhook_id": float64(hooks[0].ID), "webhook_url": url, "webhook_status": "active", "webhook_events": events,
 				"webhook_error": nil, "webhook_created_at": time.RFC3339, "webhook_last_delivery_at": doc["webhook_last_delivery_at"],
-				"created_at": time.RFC3339,
+				"created_at": time.RFC3339, "installation_id": nil, "permission": "admin",
+				"health": doc["health"], "health_reason": doc["health_reason"], "health_since": time.RFC3339, // GitHub's ping may be there
 			}
 			if diff := cmp.Diff(want, doc, aTime); diff != "" {
 				t.Errorf("connect (-want +got):\n%s", diff)
@@ -80,8 +81,10 @@ func TestTheDocumentsOfAConnection(t *testing.T) {
 			}
 
 			w.Play(harness.Run{Provider: f.provider, Repository: f.repository, Branch: "main", Conclusion: f.green})
-			w.Eventually("the last delivery told", func() bool { return ann.Connection(id).LastDeliveryAt != nil })
+			w.Eventually("the hook is known to work", func() bool { return ann.Connection(id).Health == "healthy" })
+			w.Eventually("all deliveries are applied", func() bool { return w.Applied(id) == w.SentTo(hooks[0].ID) })
 			want["webhook_last_delivery_at"] = time.RFC3339
+			want["health"], want["health_reason"] = "healthy", "Deliveries arrive and are signed as they should be."
 			one := document(t, ann.Send(get(connectionsPath+"/"+id)))
 			if diff := cmp.Diff(want, one, aTime); diff != "" {
 				t.Errorf("show (-want +got):\n%s", diff)
@@ -230,11 +233,15 @@ func TestDisconnectingSucceedsAlsoWhenTheForgeFails(t *testing.T) {
 		{"silence", forgesim.Fault{Silence: true, Times: 1}, "no answer"},
 		{"trouble", forgesim.Fault{Status: http.StatusInternalServerError}, "has trouble"},
 		{"a rejected token", forgesim.Fault{Status: http.StatusUnauthorized}, "rejects our token"},
-		{"a missing permission", forgesim.Fault{Status: http.StatusForbidden}, "does not let us"},
-		{"a repository out of sight", forgesim.Fault{Status: http.StatusNotFound}, "does not show it"},
+		{"a missing permission", forgesim.Fault{Provider: "github", Status: http.StatusForbidden}, "does not let us"},
+		{"a missing role", forgesim.Fault{Provider: "gitlab", Status: http.StatusForbidden}, "need a Maintainer"},
+		{"hooks out of sight", forgesim.Fault{Status: http.StatusNotFound}, "the account that authorised us is none"},
 	}
 	for _, f := range forges {
 		for i, tt := range tests {
+			if tt.fault.Provider != "" && tt.fault.Provider != f.provider {
+				continue
+			}
 			t.Run(f.provider+"/"+tt.name, func(t *testing.T) {
 				w, ann := w.In(t), ann.In(t)
 				repository := fmt.Sprintf("acme/failing-%d", i)

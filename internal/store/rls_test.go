@@ -129,16 +129,27 @@ func TestRowLevelSecurityHoldsWhenAQueryForgetsTheUser(t *testing.T) {
 				}
 				v.refused(as, name, `INSERT`, v.copyOf(bobs))
 			}
-			v.touches(bob, len(bobs), fmt.Sprintf(`UPDATE %s SET %[2]s = %[2]s`, pq.QuoteIdentifier(table), v.column()))
-			v.touches(bob, len(bobs), `DELETE FROM `+pq.QuoteIdentifier(table))
+			own := len(bobs)
+			if shownOnly[table] {
+				own = 0
+				v.refused(bob, "bob", `INSERT of his own`, v.copyOf(bobs))
+			}
+			v.touches(bob, own, fmt.Sprintf(`UPDATE %s SET %[2]s = %[2]s`, pq.QuoteIdentifier(table), v.column()))
+			v.touches(bob, own, `DELETE FROM `+pq.QuoteIdentifier(table))
 			v.refused(bob, "bob", `INSERT`, v.copyOf(foreign))
-			v.giveAway(bob, annID)
+			if !shownOnly[table] {
+				v.giveAway(bob, annID)
+			}
 			if diff := cmp.Diff(foreign, w.seen(func(ctx context.Context, fn func(*sqlx.Tx) error) error { return w.As(ctx, annID, fn) }, table)); diff != "" {
 				t.Errorf("what is ann's has changed, or she does not see it (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
+
+// shownOnly are the tables that say who a user is and what they may do: a
+// request sees its user's rows, and only the system writes.
+var shownOnly = map[string]bool{"identities": true, "refresh_tokens": true, "repository_access": true, "audit_entries": true}
 
 // visitor tries things on a table.
 type visitor struct {
