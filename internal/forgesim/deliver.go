@@ -98,8 +98,8 @@ func (s *Sim) ship(sh *shipment) Delivery {
 	defer s.mu.Unlock()
 	d := sh.Delivery
 	s.state.Deliveries = append(s.state.Deliveries, &d)
-	if n := len(s.state.Deliveries); n > keepDeliveries {
-		s.state.Deliveries = append([]*Delivery(nil), s.state.Deliveries[n-keepDeliveries/2:]...)
+	if n := len(s.state.Deliveries); n > s.cfg.KeepDeliveries {
+		s.state.Deliveries = append([]*Delivery(nil), s.state.Deliveries[n-s.cfg.KeepDeliveries/2:]...)
 	}
 	s.settle(&d)
 	s.changed()

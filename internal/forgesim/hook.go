@@ -1,6 +1,7 @@
 package forgesim
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -108,6 +109,22 @@ func (s *Sim) DeleteHook(provider string, id int64) bool {
 		}
 	}
 	return false
+}
+
+// CopyHook makes another hook like one that is there, as a person would who
+// adds it by hand.
+func (s *Sim) CopyHook(provider string, id int64) (Hook, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.state.Hooks, func(h *Hook) bool { return h.Provider == provider && h.ID == id })
+	if i < 0 {
+		return Hook{}, fmt.Errorf("%s has no hook %d", provider, id)
+	}
+	again := s.view(s.state.Hooks[i])
+	again.ID = s.newID(hookIDs)
+	s.state.Hooks = append(s.state.Hooks, &again)
+	s.changed()
+	return s.view(&again), nil
 }
 
 // removeHook deletes a hook; GitHub tells the hook itself, if it listens.

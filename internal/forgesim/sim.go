@@ -57,6 +57,9 @@ type Config struct {
 	// HookTestsPerMinute limits GitLab's hook tests and resends per project;
 	// zero means no limit (GitLab's own is 5).
 	HookTestsPerMinute int
+	// KeepDeliveries is how many deliveries the logs keep at least half of; zero
+	// means 5000.
+	KeepDeliveries int
 	// PublicOnly refuses hook URLs on local networks, as the forges do.
 	PublicOnly bool
 	// Now is the clock; nil means time.Now.
@@ -89,6 +92,9 @@ type Sim struct {
 func Open(cfg Config) (*Sim, error) {
 	if cfg.DeliveryTimeout == 0 {
 		cfg.DeliveryTimeout = 10 * time.Second
+	}
+	if cfg.KeepDeliveries == 0 {
+		cfg.KeepDeliveries = keepDeliveries
 	}
 	if cfg.GitLabVersion == "" {
 		cfg.GitLabVersion = "19.1.0"

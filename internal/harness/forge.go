@@ -191,3 +191,11 @@ func (w *World) SecretOf(provider string, hookID int64) string {
 	w.tb.Fatalf("%s has no hook %d", provider, hookID)
 	return ""
 }
+
+// DoubleHook makes another hook at the simulator that is like one of ours.
+func (w *World) DoubleHook(provider string, hookID int64) {
+	w.tb.Helper()
+	if _, err := w.Sim.CopyHook(provider, hookID); err != nil {
+		w.tb.Fatal(err)
+	}
+}

@@ -48,6 +48,9 @@ type World struct {
 	SimURL string
 	URL    string // of the web process
 	Redis  *local.Redis
+	// Postgres is the world's own server, which it may kill; nil unless the
+	// options ask for it.
+	Postgres *local.Postgres
 	// Environ are the settings, for processes started beside this one.
 	Environ  []string
 	db       *sqlx.DB
@@ -57,11 +60,14 @@ type World struct {
 
 // Options change what Start builds.
 type Options struct {
-	NoWorker  bool     // start web alone
-	Quiet     bool     // no logs: the story is about failures
-	GitHubApp bool     // the settings name a GitHub App
-	Settings  []string // NAME=value, beside or in place of those of the world; an empty value leaves one out
-	Sim       forgesim.Config
+	NoWorker  bool // start web alone
+	Quiet     bool // no logs: the story is about failures
+	GitHubApp bool // the settings name a GitHub App
+	// OwnPostgres gives the world a PostgreSQL server of its own, which takes a
+	// second.
+	OwnPostgres bool
+	Settings    []string // NAME=value, beside or in place of those of the world; an empty value leaves one out
+	Sim         forgesim.Config
 }
 
 // Start builds a world and takes it down when the test ends.
@@ -81,7 +87,7 @@ func Start(tb testing.TB, o Options) *World {
 	w := &World{tb: tb, Sim: sim, SimURL: simServer.URL, URL: "http://" + listener.Addr().String(), Redis: localtest.Redis(tb)}
 	w.contract = w.readContract()
 	w.registerClients()
-	database := localtest.Database(tb, "devflowfix", migrate)
+	database := w.database(o.OwnPostgres)
 	w.openLedger(database)
 	w.Environ = []string{
 		"DATABASE_URL=" + database,
@@ -121,6 +127,23 @@ func Start(tb testing.TB, o Options) *World {
 		}
 	})
 	return w
+}
+
+// database makes the world's database, and returns its URL.
+func (w *World) database(own bool) string {
+	w.tb.Helper()
+	if !own {
+		return localtest.Database(w.tb, "devflowfix", migrate)
+	}
+	w.Postgres = localtest.PostgresAlone(w.tb)
+	url, err := w.Postgres.EnsureDatabase(w.tb.Context(), "devflowfix")
+	if err == nil {
+		err = migrate(w.tb.Context(), url)
+	}
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return url
 }
 
 // set puts settings in the place of those of the same name.

@@ -99,6 +99,8 @@ func live(w *harness.World, lose func() bool) {
 	id := w.Install("acme", repositories(250)...)
 	other := w.Install("globex", "press", "plant")
 	gone := w.Install("initech", "printer")
+	// What an installation reaches is not told while it is suspended.
+	w.Eventually("all of them", func() bool { return w.Count(installedConnections) == 253 })
 	for _, change := range []forgesim.InstallationChange{
 		{Remove: []string{"acme/part-007", "acme/part-008"}},
 		{Add: []string{"acme/late", "acme/later"}},

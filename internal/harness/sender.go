@@ -48,6 +48,12 @@ func (w *World) SenderOf(provider string, hookID int64) Sender {
 	return Sender{}
 }
 
+// WithSecret is a sender who signs with another secret than the hook has.
+func (s Sender) WithSecret(secret string) Sender {
+	s.hook.Secret = secret
+	return s
+}
+
 // Probe sends a delivery that changes nothing and returns how it was answered:
 // queued, duplicate, ignored or, for a sender who is not known, the problem's
 // code.
@@ -81,6 +87,22 @@ func (s Sender) Send(event, guid string, payload any) (int, string) {
 // SendBytes delivers a body as it is.
 func (s Sender) SendBytes(event, guid string, body []byte) (int, string) {
 	s.w.tb.Helper()
+	status, answer, err := s.Try(event, guid, body)
+	if err != nil {
+		s.w.tb.Fatal(err)
+	}
+	return status, answer
+}
+
+// At is the same sender, who sends to another process.
+func (s Sender) At(base string) Sender {
+	s.hook.URL = strings.Replace(s.hook.URL, s.w.URL, base, 1)
+	return s
+}
+
+// Try is SendBytes to a process that may not answer.
+func (s Sender) Try(event, guid string, body []byte) (int, string, error) {
+	s.w.tb.Helper()
 	request, err := http.NewRequestWithContext(s.w.tb.Context(), http.MethodPost, s.hook.URL, bytes.NewReader(body))
 	if err != nil {
 		s.w.tb.Fatal(err)
@@ -89,14 +111,11 @@ func (s Sender) SendBytes(event, guid string, body []byte) (int, string) {
 	s.sign(request.Header, event, guid, body)
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		s.w.tb.Fatal(err)
+		return 0, "", err
 	}
 	defer response.Body.Close() //nolint:errcheck
 	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.w.tb.Fatal(err)
-	}
-	return response.StatusCode, string(answer)
+	return response.StatusCode, string(answer), err
 }
 
 // sign adds the headers by which the forge proves that it sends.

@@ -31,6 +31,7 @@ func (w *World) User(name string) *User {
 
 // Connection is a connection as the API shows it.
 type Connection struct {
+	Provider       string     `json:"provider"`
 	ID             string     `json:"id"`
 	FullName       string     `json:"repository_full_name"`
 	InstallationID *int64     `json:"installation_id"`

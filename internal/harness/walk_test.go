@@ -42,6 +42,7 @@ var visits = []visit{
 	{operation: "retry-webhook", of: "connection", owner: 200},
 	{operation: "verify-webhook", of: "connection", owner: 200},
 	{operation: "rotate-webhook-secret", of: "connection", owner: 200},
+	{operation: "rotate-all-webhook-secrets", other: 202, owner: 202},
 	{operation: "list-webhook-history", of: "connection", owner: 200},
 	{operation: "list-deliveries", of: "connection", owner: 200},
 	{operation: "show-delivery", of: "connection", owner: 200},

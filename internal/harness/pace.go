@@ -1,0 +1,77 @@
+package harness
+
+import (
+	"context"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+)
+
+// Hurry lets everything run now that waits for a time: scheduled tasks, and
+// failed ones that are to be tried again.
+func (w *World) Hurry() {
+	w.tb.Helper()
+	w.inspect(func(inspector *asynq.Inspector, name string) error {
+		if _, err := inspector.RunAllScheduledTasks(name); err != nil {
+			return err
+		}
+		_, err := inspector.RunAllRetryTasks(name)
+		return err
+	})
+}
+
+// Unfinished counts the tasks that wait, run, or are to run again, in Redis
+// and in the outbox.
+func (w *World) Unfinished() int {
+	w.tb.Helper()
+	n := w.Count(`SELECT count(*) FROM outbox`)
+	w.inspect(func(inspector *asynq.Inspector, name string) error {
+		info, err := inspector.GetQueueInfo(name)
+		if err == nil {
+			n += info.Pending + info.Active + info.Scheduled + info.Retry
+		}
+		return err
+	})
+	return n
+}
+
+// Finish hurries everything until nothing is left to do.
+func (w *World) Finish(what string) {
+	w.tb.Helper()
+	w.Within(Takeover, what+": nothing is left to do", func() bool {
+		w.Hurry()
+		return w.Unfinished() == 0
+	})
+}
+
+// GivenUp lists the tasks that failed for good, each with why.
+func (w *World) GivenUp() []string {
+	w.tb.Helper()
+	var all []string
+	w.inspect(func(inspector *asynq.Inspector, name string) error {
+		list, err := inspector.ListArchivedTasks(name)
+		for _, task := range list {
+			all = append(all, task.ID+": "+task.LastErr)
+		}
+		return err
+	})
+	return all
+}
+
+// inspect looks at each queue that Redis knows.
+func (w *World) inspect(look func(inspector *asynq.Inspector, name string) error) {
+	w.tb.Helper()
+	w.onRedis(func(_ context.Context, rdb redis.UniversalClient) error {
+		inspector := asynq.NewInspectorFromRedisClient(rdb)
+		known, err := inspector.Queues()
+		if err != nil {
+			return err
+		}
+		for _, name := range known {
+			if err := look(inspector, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,75 @@
+package harness
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/devflowfix/devflowfix/internal/queue"
+)
+
+// Exec changes the database behind DevFlowFix's back.
+func (w *World) Exec(statement string, args ...any) {
+	w.tb.Helper()
+	if _, err := w.db.ExecContext(w.tb.Context(), statement, args...); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// IsReady reports whether the web process says that it can do its work.
+func (w *World) IsReady() bool {
+	w.tb.Helper()
+	return w.exchange(Request{Method: http.MethodGet, Path: "/readyz"}).Status == http.StatusOK
+}
+
+// KillRedis ends Redis as a crash would.
+func (w *World) KillRedis() {
+	w.tb.Helper()
+	if err := w.Redis.Kill(); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// RestartRedis starts Redis again, with what it had written.
+func (w *World) RestartRedis() {
+	w.tb.Helper()
+	if err := w.Redis.Restart(w.tb.Context()); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// TellRedis gives Redis a command, as an operator would.
+func (w *World) TellRedis(command ...any) {
+	w.tb.Helper()
+	w.onRedis(func(ctx context.Context, rdb redis.UniversalClient) error { return rdb.Do(ctx, command...).Err() })
+}
+
+func (w *World) onRedis(do func(context.Context, redis.UniversalClient) error) {
+	w.tb.Helper()
+	rdb, err := queue.Open(w.Redis.URL())
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer rdb.Close() //nolint:errcheck
+	if err := do(w.tb.Context(), rdb); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// KillPostgres ends the world's own PostgreSQL as a crash would.
+func (w *World) KillPostgres() {
+	w.tb.Helper()
+	if err := w.Postgres.Kill(); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// RestartPostgres starts the world's own PostgreSQL again, which recovers what
+// was committed.
+func (w *World) RestartPostgres() {
+	w.tb.Helper()
+	if err := w.Postgres.Restart(w.tb.Context()); err != nil {
+		w.tb.Fatal(err)
+	}
+}
