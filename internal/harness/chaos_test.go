@@ -327,6 +327,11 @@ func (c *chaos) calm() {
 	c.Sim.ClearFaults()
 	c.Eventually("ready without a hand", c.IsReady)
 	c.await()
+	// What Redis gave to a worker that never heard of it is taken up after a
+	// while, which is over now.
+	c.stopWork()
+	c.EndLeases()
+	c.stopWork = c.Work()
 }
 
 // settle lets hours pass until the sweeps change nothing any more.
@@ -349,6 +354,7 @@ func (c *chaos) settle() {
 		}
 		c.sweep(queue.TypeSweepHooks)
 		c.sweep(queue.TypeSweepLogs)
+		c.sweep(queue.TypeSweepOwed)
 	}
 }
 

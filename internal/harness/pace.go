@@ -44,6 +44,22 @@ func (w *World) Finish(what string) {
 	})
 }
 
+// EndLeases lets the leases of all running tasks end, as those of a worker that
+// is gone do after half a minute. The next worker takes up the tasks when it
+// starts.
+func (w *World) EndLeases() {
+	w.tb.Helper()
+	w.onRedis(func(ctx context.Context, rdb redis.UniversalClient) error {
+		leases, err := rdb.Keys(ctx, "asynq:{*}:lease").Result()
+		for _, key := range leases {
+			if err == nil {
+				err = rdb.Eval(ctx, `for _, id in ipairs(redis.call("ZRANGE", KEYS[1], 0, -1)) do redis.call("ZADD", KEYS[1], 1, id) end`, []string{key}).Err()
+			}
+		}
+		return err
+	})
+}
+
 // GivenUp lists the tasks that failed for good, each with why.
 func (w *World) GivenUp() []string {
 	w.tb.Helper()

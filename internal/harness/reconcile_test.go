@@ -86,11 +86,28 @@ func TestEverySweepRuns(t *testing.T) {
 	w := harness.Start(t, harness.Options{})
 	for _, sweep := range []string{
 		queue.TypeSweepOutbox, queue.TypeSweepOrphans, queue.TypeSweepGrants, queue.TypeSweepHooks, queue.TypeSweepLogs,
-		queue.TypeSweepRetention, queue.TypeSweepInstallations,
+		queue.TypeSweepOwed, queue.TypeSweepRetention, queue.TypeSweepInstallations,
 	} {
 		w.Enqueue(queue.NewPeriodic(sweep, time.Unix(0, 0)))
 		w.Eventually(sweep+" is done", func() bool {
 			return strings.Contains(w.Metrics(), `devflowfix_task_seconds_count{outcome="done",type="`+sweep+`"}`)
 		})
 	}
+}
+
+func TestDeliveriesOfTheAppAreBroughtBackToo(t *testing.T) {
+	t.Parallel()
+	w := harness.Start(t, harness.Options{NoWorker: true, Quiet: true, GitHubApp: true})
+	stop := w.Work()
+	w.Install("acme", "shop")
+	w.Eventually("the installation is known", func() bool { return w.Count(`SELECT count(*) FROM repository_connections`) == 1 })
+	stop()
+	w.Play(harness.Run{Provider: "github", Repository: "acme/shop", Branch: "main", Conclusion: "failure"})
+	w.EmptyRedis()
+	w.App.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	w.Work()
+	w.Enqueue(queue.NewCompareLog(queue.AppLog, time.Time{}))
+	w.Eventually("the incident is there", func() bool {
+		return w.Count(`SELECT count(*) FROM incidents`) == 1 && w.Count(`SELECT count(*) FROM deliveries WHERE source = 'reconciled'`) > 0
+	})
 }
