@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -66,14 +65,7 @@ func (d Deps) listAudit(ctx context.Context, caller auth.Identity, in *auditInpu
 		return nil, err
 	}
 	var page auditPage
-	page.Body.Entries = []auditEntry{}
-	for n, a := range list {
-		if n == in.Limit {
-			page.Body.NextCursor = newCursor(strconv.FormatInt(list[n-1].ID, 10))
-			break
-		}
-		page.Body.Entries = append(page.Body.Entries, showAudit(a))
-	}
+	page.Body.Entries, page.Body.NextCursor = pageOf(list, in.Limit, showAudit, func(a store.Audit) *string { return newNumber(a.ID) })
 	return &page, nil
 }
 

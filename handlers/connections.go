@@ -286,14 +286,7 @@ func (d Deps) listConnections(ctx context.Context, caller auth.Identity, in *lis
 		return nil, err
 	}
 	var page connectionPage
-	page.Body.Connections = []connection{}
-	for i, c := range list {
-		if i == in.Limit {
-			page.Body.NextCursor = newCursor(list[i-1].ID)
-			break
-		}
-		page.Body.Connections = append(page.Body.Connections, showConnection(c))
-	}
+	page.Body.Connections, page.Body.NextCursor = pageOf(list, in.Limit, showConnection, func(c store.Connection) *string { return newCursor(c.ID) })
 	return &page, nil
 }
 

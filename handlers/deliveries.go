@@ -85,14 +85,7 @@ func (d Deps) listDeliveries(ctx context.Context, caller auth.Identity, in *list
 		return nil, err
 	}
 	var page deliveryPage
-	page.Body.Deliveries = []DeliverySummary{}
-	for n, one := range list {
-		if n == in.Limit {
-			page.Body.NextCursor = newPlace(list[n-1].ReceivedAt, list[n-1].ID)
-			break
-		}
-		page.Body.Deliveries = append(page.Body.Deliveries, summariseDelivery(one))
-	}
+	page.Body.Deliveries, page.Body.NextCursor = pageOf(list, in.Limit, summariseDelivery, func(one store.Delivery) *string { return newPlace(one.ReceivedAt, one.ID) })
 	return &page, nil
 }
 

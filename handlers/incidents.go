@@ -108,15 +108,7 @@ func (d Deps) listIncidents(ctx context.Context, caller auth.Identity, in *listI
 		return nil, err
 	}
 	var page incidentPage
-	page.Body.Incidents = []IncidentSummary{}
-	for n, i := range list {
-		if n == in.Limit {
-			last := list[n-1]
-			page.Body.NextCursor = newPlace(last.OpenedAt, last.ID)
-			break
-		}
-		page.Body.Incidents = append(page.Body.Incidents, summarise(i))
-	}
+	page.Body.Incidents, page.Body.NextCursor = pageOf(list, in.Limit, summarise, func(i store.Incident) *string { return newPlace(i.OpenedAt, i.ID) })
 	return &page, nil
 }
 

@@ -100,3 +100,18 @@ func readPlace(cursor string) (at time.Time, id string, err error) {
 func newPlace(at time.Time, id string) *string {
 	return newCursor(at.UTC().Format(time.RFC3339Nano), id)
 }
+
+// pageOf shows the first limit of a list, which was asked for one more, and the
+// cursor of the next page; nil on the last.
+func pageOf[From, To any](list []From, limit int, show func(From) To, place func(From) *string) ([]To, *string) {
+	shown := make([]To, 0, min(len(list), limit))
+	for i, one := range list {
+		if i == limit {
+			return shown, place(list[i-1])
+		}
+		shown = append(shown, show(one))
+	}
+	return shown, nil
+}
+
+func newNumber(n int64) *string { return newCursor(strconv.FormatInt(n, 10)) }

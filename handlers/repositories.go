@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -64,14 +63,12 @@ type repositoryPage struct {
 
 func (d Deps) listRepositories(ctx context.Context, caller auth.Identity, in *listRepositoriesInput) (*repositoryPage, error) {
 	query := forge.RepositoryQuery{Search: in.Search, Visibility: in.Visibility, Page: 1, Size: in.Limit}
-	place, err := readCursor(in.Cursor, 1)
-	if err != nil {
-		return nil, err
+	next, err := readNumber(in.Cursor)
+	if err != nil || next > 100_000 {
+		return nil, errCursor
 	}
-	if in.Cursor != "" {
-		if query.Page, err = strconv.Atoi(place[0]); err != nil || query.Page < 2 || query.Page > 100_000 {
-			return nil, errCursor
-		}
+	if next > 0 {
+		query.Page = int(next)
 	}
 	who := auth.For{Provider: in.Provider, UserID: caller.UserID}
 	f, err := d.Access.Open(ctx, who)
@@ -96,7 +93,7 @@ func (d Deps) listRepositories(ctx context.Context, caller auth.Identity, in *li
 		out.Body.Repositories = append(out.Body.Repositories, showChoice(r, connected))
 	}
 	if page.Next != 0 {
-		out.Body.NextCursor = newCursor(strconv.Itoa(page.Next))
+		out.Body.NextCursor = newNumber(int64(page.Next))
 	}
 	return &out, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -34,6 +33,12 @@ func (d Deps) webhookRoutes(api huma.API) {
 		Description: "The new secret is the active one as soon as the first delivery is signed with it; the old one stays good for a day. With revoke=true, for a secret that has leaked, the old one ends at once: deliveries that are signed with it are refused until the forge has the new one. Since that loses deliveries, it asks for confirm=true.",
 		Errors:      errs,
 	}, call(d.rotateSecret))
+	huma.Register(api, huma.Operation{
+		OperationID: "rotate-all-webhook-secrets", Method: http.MethodPost, Path: connectionsPath + "/webhooks/rotate", DefaultStatus: http.StatusAccepted,
+		Summary: "Change the secrets of all your webhooks without losing a delivery", Tags: []string{"webhooks"},
+		Description: "The forges limit how often they may be asked, so workers take up 60 webhooks a minute. A secret that is being changed already is left to that change.",
+		Errors:      everyRoute,
+	}, call(d.rotateAllSecrets))
 	huma.Register(api, huma.Operation{
 		OperationID: "list-webhook-history", Method: http.MethodGet, Path: connectionsPath + "/{id}/history",
 		Summary: "List what was done with the webhook and why, newest first", Tags: []string{"webhooks"},
@@ -120,6 +125,28 @@ func (d Deps) rotateSecret(ctx context.Context, caller auth.Identity, in *rotate
 	return &connectionOutput{Body: showConnection(c)}, nil
 }
 
+type rotateAllOutput struct {
+	Body struct {
+		Webhooks int        `json:"webhooks" doc:"How many secrets are being changed by this request."`
+		LastAt   *time.Time `json:"last_at" doc:"When the last of them is taken up; null when there is none."`
+	}
+}
+
+func (d Deps) rotateAllSecrets(ctx context.Context, caller auth.Identity, _ *struct{}) (*rotateAllOutput, error) {
+	tasks, err := d.Store.RotateAllSecrets(ctx, caller.UserID, caller.Name, d.Now())
+	if err != nil {
+		return nil, err
+	}
+	d.Relay.Send(ctx, tasks)
+	d.audit(ctx, caller, "webhook.rotate_all", "", map[string]any{"webhooks": len(tasks)})
+	var out rotateAllOutput
+	if out.Body.Webhooks = len(tasks); len(tasks) > 0 {
+		last := tasks[len(tasks)-1].NotBefore.UTC()
+		out.Body.LastAt = &last
+	}
+	return &out, nil
+}
+
 type historyInput struct {
 	ID     string `path:"id" maxLength:"64"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
@@ -159,13 +186,6 @@ func (d Deps) webhookHistory(ctx context.Context, caller auth.Identity, in *hist
 		return nil, err
 	}
 	var page historyPage
-	page.Body.Entries = []historyEntry{}
-	for n, e := range list {
-		if n == in.Limit {
-			page.Body.NextCursor = newCursor(strconv.FormatInt(list[n-1].ID, 10))
-			break
-		}
-		page.Body.Entries = append(page.Body.Entries, showHistory(e))
-	}
+	page.Body.Entries, page.Body.NextCursor = pageOf(list, in.Limit, showHistory, func(e store.HookEntry) *string { return newNumber(e.ID) })
 	return &page, nil
 }

@@ -106,25 +106,13 @@ func (w *World) told() {
 // CompareInstallations asks for the periodic comparison with GitHub now.
 func (w *World) CompareInstallations() {
 	w.tb.Helper()
-	w.enqueue(queue.NewPeriodic(queue.TypeSweepInstallations, time.Now()))
+	w.Enqueue(queue.NewPeriodic(queue.TypeSweepInstallations, time.Now()))
 }
 
 // RefreshAccess asks for a user's access to be asked for now.
 func (w *World) RefreshAccess(userID string) {
 	w.tb.Helper()
-	w.enqueue(queue.NewAccessRefresh(userID, rand.Text()))
-}
-
-func (w *World) enqueue(t queue.Task) {
-	w.tb.Helper()
-	rdb, err := queue.Open(w.Redis.URL())
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	defer rdb.Close() //nolint:errcheck
-	if _, err := queue.NewClient(rdb).Enqueue(w.tb.Context(), t); err != nil {
-		w.tb.Fatal(err)
-	}
+	w.Enqueue(queue.NewAccessRefresh(userID, rand.Text()))
 }
 
 // SendAsApp delivers a payload as the App's webhook does, with that GUID.

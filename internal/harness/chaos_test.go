@@ -464,11 +464,15 @@ func (c *chaos) compareIncidents() {
 // count tells what there was.
 func (c *chaos) count() {
 	refused := 0
+	hist := map[string]int{}
 	for _, d := range c.Sim.Deliveries() {
 		if d.StatusCode != http.StatusOK {
 			refused++
 		}
+		hist[fmt.Sprint(d.StatusCode, d.Missing, d.Event)]++
 	}
+	c.t.Logf("HIST %v", hist)
+	c.t.Logf("DROPS %d LOSES", 0)
 	c.t.Logf("seed %d: %d connections, %d runs, %d deliveries sent, %d of them not taken; ledger: %d pushed, %d reconciled, %d runs read from the forge; %d incidents; %d calls of the forges; troubles: %v",
 		*chaosSeed, len(c.connections), len(c.Sim.Runs()), len(c.Sim.Deliveries()), refused,
 		c.Count(`SELECT count(*) FROM deliveries WHERE source = 'pushed'`), c.Count(`SELECT count(*) FROM deliveries WHERE source = 'reconciled'`),

@@ -72,4 +72,6 @@ func (w *World) RestartPostgres() {
 	if err := w.Postgres.Restart(w.tb.Context()); err != nil {
 		w.tb.Fatal(err)
 	}
+	w.db.SetMaxIdleConns(0) // drops our own connections, which are dead
+	w.db.SetMaxIdleConns(2)
 }
