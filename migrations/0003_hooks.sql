@@ -10,6 +10,7 @@ ALTER TABLE repository_connections
     ADD COLUMN webhook_verified_at    timestamptz, -- last delivery that was verified with the active secret
     ADD COLUMN webhook_checked_at     timestamptz, -- when the forge was last asked for the hook
     ADD COLUMN webhook_refused_at     timestamptz, -- last delivery for this hook that no secret verified
+    ADD COLUMN webhook_resent_at      timestamptz, -- when a worker was last asked to send the secret again for that
     ADD COLUMN webhook_missed_at      timestamptz, -- when a run was found that the hook had not told of
     ADD COLUMN former_urls            text[] NOT NULL DEFAULT '{}', -- that the hook had and may still send to
     ADD COLUMN health                 text NOT NULL DEFAULT 'unverified'
@@ -48,3 +49,7 @@ CREATE TABLE reconciliations (
     compared_at timestamptz NOT NULL,
     runs_to     timestamptz -- runs that ended before are known
 );
+
+-- What is not done yet, for the sweep that asks for it once more.
+CREATE INDEX runs_owed ON runs (recorded_at) WHERE evidence = 'pending';
+CREATE INDEX hook_tombstones_owed ON hook_tombstones (created_at) WHERE deleted_at IS NULL;

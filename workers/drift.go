@@ -11,13 +11,9 @@ import (
 )
 
 // Hooks are looked at once in a while, since the forges do not tell of every
-// change. GitHub's secondary limit is 900 points a minute, of which a list
-// costs 1, a change 5 and a ping 5 (docs.github.com, "Rate limits for the REST
-// API"): hooksPerMinute looks that all find something to mend cost 660. A
-// thousand repositories take 17 minutes.
+// change.
 const (
 	sweepHooksEvery = 10 * time.Minute
-	hooksPerMinute  = 60
 	// checkAfter is how old the last look may be, retryAfter when it failed.
 	checkAfter = 6 * time.Hour
 	retryAfter = time.Hour
@@ -27,19 +23,18 @@ const (
 // spread over the time until the next sweep.
 func (d Deps) sweepHooks(ctx context.Context, _ *asynq.Task) error {
 	now := d.Now()
-	const most = hooksPerMinute * int(sweepHooksEvery/time.Minute)
+	const most = queue.HooksPerMinute * int(sweepHooksEvery/time.Minute)
 	due, err := d.Store.HooksToCheck(ctx, now.Add(-checkAfter), now.Add(-retryAfter), most)
 	if err != nil {
 		return err
 	}
 	for i, id := range due {
-		at := now.Add(time.Duration(i) * time.Minute / hooksPerMinute)
-		if _, err := d.Queue.Enqueue(ctx, queue.NewHookLook(id, at)); err != nil {
+		if _, err := d.Queue.Enqueue(ctx, queue.NewHookLook(id, queue.HookTurn(now, i))); err != nil {
 			return err
 		}
 	}
 	if len(due) > 0 {
-		zerolog.Ctx(ctx).Info().Int("hooks", len(due)).Dur("spread_ms", time.Duration(len(due))*time.Minute/hooksPerMinute).Msg("hooks are looked at")
+		zerolog.Ctx(ctx).Info().Int("hooks", len(due)).Dur("spread_ms", queue.HookTurn(now, len(due)).Sub(now)).Msg("hooks are looked at")
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (d Deps) ensureHook(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
-	err = d.ensure(ctx, c)
+	err = d.ensure(ctx, c, want.Refused && c.IsRefused())
 	if err == nil {
 		return nil
 	}
@@ -66,7 +66,8 @@ func onBehalf(c store.Connection) auth.For {
 	return who
 }
 
-func (d Deps) ensure(ctx context.Context, c store.Connection) error {
+// ensure takes the steps; refused is true when the hook's deliveries are.
+func (d Deps) ensure(ctx context.Context, c store.Connection, refused bool) error {
 	f, err := d.Access.Open(ctx, onBehalf(c))
 	if err != nil {
 		return err
@@ -81,7 +82,7 @@ func (d Deps) ensure(ctx context.Context, c store.Connection) error {
 		}
 	}
 	return d.Store.WithLock(ctx, hookLock(c.Provider, repo.ID), func(ctx context.Context) error {
-		return d.stepUntilKept(ctx, f, repo, c.ID)
+		return d.stepUntilKept(ctx, hookAt{f, repo, c}, refused)
 	})
 }
 
@@ -95,17 +96,18 @@ func hookLock(p forge.Provider, repositoryID int64) string {
 // second hook of ours takes one more.
 const ensureSteps = 10
 
-func (d Deps) stepUntilKept(ctx context.Context, f forge.Hooks, repo forge.Repository, connectionID string) error {
+func (d Deps) stepUntilKept(ctx context.Context, h hookAt, refused bool) error {
 	for range ensureSteps {
-		c, err := d.Store.Connection(ctx, connectionID) // under the lock it holds still
+		c, err := d.Store.Connection(ctx, h.c.ID) // under the lock it holds still
 		if err != nil {
 			return err
 		}
-		if c, err = d.followMove(ctx, c); err != nil {
+		if h.c, err = d.followMove(ctx, c); err != nil {
 			return err
 		}
-		h := hookAt{f, repo, c}
-		done, err := d.takeStep(ctx, h)
+		want := desired(h.c)
+		want.Refused = refused
+		done, err := d.takeStep(ctx, h, want)
 		if err != nil {
 			return err
 		}
@@ -143,8 +145,7 @@ func (d Deps) followMove(ctx context.Context, c store.Connection) (store.Connect
 
 // takeStep does what package hook decides, and reports whether the hook is as
 // it should be now.
-func (d Deps) takeStep(ctx context.Context, h hookAt) (bool, error) {
-	want := desired(h.c)
+func (d Deps) takeStep(ctx context.Context, h hookAt, want hook.Desired) (bool, error) {
 	seen, err := d.observeHook(ctx, h)
 	if err != nil {
 		return false, err

@@ -3,7 +3,6 @@ package workers
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -25,11 +24,12 @@ import (
 const (
 	sweepLogsEvery = 10 * time.Minute
 	// compareAfter is how old a comparison may be, and comparesPerMinute how
-	// many are begun: each asks the forge for a page or two of the log, and
-	// for recent runs.
+	// many are begun. Each asks the forge for a page of the log, or one for
+	// every 100 deliveries since, and for recent runs: a thousand connections
+	// of one token ask 2,000 times an hour, of the 5,000 that GitHub allows.
 	compareAfter      = time.Hour
 	comparesPerMinute = 60
-	// comparePages bounds one comparison; the next goes on where it stopped.
+	// comparePages bounds one task; another goes on where it stopped.
 	comparePages = 50
 	// settleFor is how long a delivery may be on its way.
 	settleFor = 2 * time.Minute
@@ -60,78 +60,70 @@ func (d Deps) sweepLogs(ctx context.Context, _ *asynq.Task) error {
 	return nil
 }
 
-// sentLog is a delivery log, and whose deliveries it holds.
-type sentLog struct {
-	forge.DeliveryLog
-	name     string // as in queue.CompareLog
-	provider forge.Provider
-	repo     forge.Repository
-	hookID   int64
-	skip     bool // nobody wants these deliveries now
-}
-
-// scope is under which a logged delivery is in the ledger.
-func (l sentLog) scope(s forge.LoggedDelivery) string {
-	if l.name == queue.AppLog {
-		return queue.AppScope + strconv.FormatInt(s.Installation, 10)
-	}
-	return l.name
-}
-
 // compareLog compares a forge's log of deliveries with the ledger.
 func (d Deps) compareLog(ctx context.Context, t *asynq.Task) error {
 	want, err := queue.DecodeCompareLog(t)
 	if err != nil {
 		return err
 	}
-	log, err := d.openLog(ctx, want.Log)
+	log, err := d.OpenLog(ctx, want.Log)
 	if fault.Is(err, fault.NotFound) {
 		return nil // disconnected, or the App is gone
 	}
 	if err != nil {
-		return err
+		return d.giveUpLog(ctx, want.Log, err)
 	}
 	if log.DeliveryLog == nil {
 		return d.Store.SaveCompared(ctx, want.Log, 0, 0, d.Now()) // the App's log has it
 	}
-	since, err := d.Store.ComparedTo(ctx, log.name)
+	since, err := d.Store.ComparedTo(ctx, log.Name)
 	if err != nil {
 		return err
 	}
-	found, err := d.compareSince(ctx, log, since)
+	found, err := d.compareSince(ctx, log, since, want)
+	if fault.Is(err, fault.NotFound) {
+		return d.missLog(ctx, log, err)
+	}
 	if err != nil {
-		return fmt.Errorf("log of %s: %w", log.name, err)
+		return d.giveUpLog(ctx, log.Name, fmt.Errorf("log of %s: %w", log.Name, err))
 	}
 	if found > 0 {
-		zerolog.Ctx(ctx).Warn().Str("log", log.name).Int("deliveries", found).Msg("lost deliveries were brought back")
+		zerolog.Ctx(ctx).Warn().Str("log", log.Name).Int("deliveries", found).Msg("lost deliveries were brought back")
 	}
 	return nil
 }
 
-func (d Deps) openLog(ctx context.Context, name string) (sentLog, error) {
-	if name == queue.AppLog {
-		log, err := d.Apps.AppLog(ctx)
-		return sentLog{DeliveryLog: log, name: name, provider: forge.GitHub}, err
+// missLog looks at a hook that the forge has no log of: most likely it was
+// deleted, and its log with it. The next logs get their turn.
+func (d Deps) missLog(ctx context.Context, log Log, cause error) error {
+	zerolog.Ctx(ctx).Info().Err(cause).Str("log", log.Name).Msg("the forge has no such log")
+	if err := d.Store.SaveCompared(ctx, log.Name, 0, 0, d.Now()); err != nil || log.Name == queue.AppLog {
+		return err
 	}
-	c, err := d.Store.Connection(ctx, name)
-	if err != nil || c.HookID == nil {
-		return sentLog{name: name}, err
-	}
-	f, err := d.Access.Open(ctx, onBehalf(c))
-	if err != nil {
-		return sentLog{}, err
-	}
-	return sentLog{DeliveryLog: f, name: name, provider: c.Provider, repo: c.Repository(), hookID: *c.HookID, skip: !c.IsEnabled}, nil
+	return d.comeBack(ctx, log.Connection.ID, d.Now())
 }
 
-// compareSince reads the log from its newest entry back to the one up to which
-// it was compared, brings back what is missing, and notes how far everything
-// is in the ledger now. It returns how many deliveries it brought back.
-func (d Deps) compareSince(ctx context.Context, log sentLog, since int64) (int, error) {
-	var newest, missing int64 // the oldest entry that is not in the ledger yet
-	found, cursor := 0, ""
+// giveUpLog notes that a log was asked for, when that is not tried again: it
+// waits for its turn like the others, or each sweep would ask for it.
+func (d Deps) giveUpLog(ctx context.Context, name string, cause error) error {
+	if verdict, _ := fault.Decide(cause); verdict == fault.Retry && !queue.LastTry(ctx) {
+		return cause
+	}
+	if err := d.Store.SaveCompared(ctx, name, 0, 0, d.Now()); err != nil {
+		zerolog.Ctx(ctx).Error().Err(err).Msg("comparison not noted")
+	}
+	return cause
+}
+
+// compareSince reads the log from its newest entry, or from where another task
+// has stopped, back to the one up to which it was compared, brings back what is
+// missing, and notes how far everything is in the ledger now. It returns how
+// many deliveries it brought back. The rest of a log that is long it leaves to
+// another task.
+func (d Deps) compareSince(ctx context.Context, log Log, since int64, at queue.CompareLog) (int, error) {
+	found := 0
 	for range comparePages {
-		page, err := log.Deliveries(ctx, log.repo, log.hookID, cursor)
+		page, err := log.Page(ctx, at.Cursor)
 		if err != nil {
 			return found, err
 		}
@@ -140,11 +132,13 @@ func (d Deps) compareSince(ctx context.Context, log sentLog, since int64) (int, 
 			return found, err
 		}
 		for _, s := range page.List {
-			newest = max(newest, s.LogID)
+			if d.isSettled(s) {
+				at.Newest = max(at.Newest, s.LogID)
+			}
 		}
 		for _, s := range append(pending, lost...) {
-			if missing == 0 || s.LogID < missing {
-				missing = s.LogID
+			if at.Missing == 0 || s.LogID < at.Missing {
+				at.Missing = s.LogID
 			}
 		}
 		for _, s := range lost {
@@ -153,26 +147,36 @@ func (d Deps) compareSince(ctx context.Context, log sentLog, since int64) (int, 
 			}
 			found++
 		}
-		if cursor = page.Next; cursor == "" || len(page.List) == 0 || page.List[len(page.List)-1].LogID <= since {
-			break
+		if at.Cursor = page.Next; at.Cursor == "" || len(page.List) == 0 || page.List[len(page.List)-1].LogID <= since {
+			to := at.Newest
+			if at.Missing != 0 {
+				to = min(to, at.Missing-1)
+			}
+			return found, d.Store.SaveCompared(ctx, log.Name, to, found, d.Now())
 		}
 	}
-	to := newest
-	if missing != 0 {
-		to = missing - 1
+	if err := d.Store.SaveCompared(ctx, log.Name, 0, found, d.Now()); err != nil {
+		return found, err
 	}
-	return found, d.Store.SaveCompared(ctx, log.name, to, found, d.Now())
+	_, err := d.Queue.Enqueue(ctx, queue.NewCompareRest(at))
+	return found, err
+}
+
+// isSettled reports whether a logged delivery is no longer on its way. Beside
+// those that are, others may be that the log does not show yet.
+func (d Deps) isSettled(s forge.LoggedDelivery) bool {
+	return s.At.IsZero() || d.Now().Sub(s.At) >= settleFor
 }
 
 // lost are the entries of a page that are not in the ledger, one for each
 // delivery; pending are those that may be on their way still.
-func (d Deps) lost(ctx context.Context, log sentLog, page []forge.LoggedDelivery, since int64) (lost, pending []forge.LoggedDelivery, err error) {
+func (d Deps) lost(ctx context.Context, log Log, page []forge.LoggedDelivery, since int64) (lost, pending []forge.LoggedDelivery, err error) {
 	byScope := map[string][]forge.LoggedDelivery{}
 	for _, s := range page {
-		if s.LogID <= since || s.ID == "" || log.skip || !d.Receivers[log.provider].Needs(s.Event) {
+		if s.LogID <= since || s.ID == "" || log.Paused || !d.Receivers[log.Provider].Needs(s.Event) {
 			continue
 		}
-		byScope[log.scope(s)] = append(byScope[log.scope(s)], s)
+		byScope[log.Scope(s)] = append(byScope[log.Scope(s)], s)
 	}
 	for scope, sent := range byScope {
 		ids := make([]string, len(sent))
@@ -186,7 +190,7 @@ func (d Deps) lost(ctx context.Context, log sentLog, page []forge.LoggedDelivery
 		for _, s := range sent {
 			switch {
 			case known[s.ID]:
-			case !s.At.IsZero() && d.Now().Sub(s.At) < settleFor:
+			case !d.isSettled(s):
 				pending = append(pending, s)
 			default:
 				lost = append(lost, s)
@@ -199,34 +203,15 @@ func (d Deps) lost(ctx context.Context, log sentLog, page []forge.LoggedDelivery
 
 // bringBack puts a logged delivery on the way of all deliveries. One whose
 // payload the log does not hold is sent by the forge once more.
-func (d Deps) bringBack(ctx context.Context, log sentLog, s forge.LoggedDelivery) error {
-	whole, err := log.Delivery(ctx, log.repo, log.hookID, s)
+func (d Deps) bringBack(ctx context.Context, log Log, s forge.LoggedDelivery) error {
+	whole, err := log.Whole(ctx, s)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
 	if err != nil || len(whole.Payload) == 0 {
-		return log.Redeliver(ctx, log.repo, log.hookID, s)
+		return log.again(ctx, s)
 	}
-	at := s.At
-	if at.IsZero() {
-		at = d.Now()
-	}
-	return d.inject(ctx, queue.Delivery{
-		Scope: log.scope(s), ID: s.ID, Provider: log.provider, Event: s.Event, Source: queue.Reconciled, ReceivedAt: at,
-	}, whole.Payload)
-}
-
-// inject enqueues a delivery that did not come through the receiver.
-func (d Deps) inject(ctx context.Context, dl queue.Delivery, document []byte) error {
-	packed := queue.Pack(nil, document)
-	if len(packed) > queue.BodyLimit {
-		dl.BodyRef = queue.DeliveryTaskID(dl.Scope, dl.ID)
-		if err := d.Store.PutBody(ctx, dl.BodyRef, packed); err != nil {
-			return err
-		}
-		packed = nil
-	}
-	_, err := d.Queue.Enqueue(ctx, queue.NewDelivery(dl, packed))
+	_, err = d.Inject(ctx, log, s, whole)
 	return err
 }
 

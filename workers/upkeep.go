@@ -20,6 +20,7 @@ var periods = []struct {
 	{queue.TypeSweepGrants, 5 * time.Minute},
 	{queue.TypeSweepHooks, sweepHooksEvery},
 	{queue.TypeSweepLogs, sweepLogsEvery},
+	{queue.TypeSweepOwed, time.Hour},
 	{queue.TypeSweepRetention, time.Hour},
 	{queue.TypeSweepInstallations, time.Hour},
 }
@@ -78,6 +79,33 @@ func (d Deps) sweepOrphans(ctx context.Context, _ *asynq.Task) error {
 		zerolog.Ctx(ctx).Warn().Int("tasks", n).Msg("tasks without a worker were put back")
 	}
 	return err
+}
+
+// owedAfter is how old work may become until it is asked for once more.
+const owedAfter = 10 * time.Minute
+
+// sweepOwed asks for work that is not done once more, since Redis may have lost
+// its task: what it has still it does not take twice. Deliveries and hooks have
+// comparisons of their own.
+func (d Deps) sweepOwed(ctx context.Context, _ *asynq.Task) error {
+	owed, err := d.Store.Owed(ctx, d.Now().Add(-owedAfter))
+	if err != nil {
+		return err
+	}
+	lost := 0
+	for _, t := range owed {
+		outcome, err := d.Queue.Enqueue(ctx, t)
+		if err != nil {
+			return err
+		}
+		if outcome == queue.Queued {
+			lost++
+		}
+	}
+	if lost > 0 {
+		zerolog.Ctx(ctx).Info().Int("tasks", lost).Msg("work that was not done was asked for once more")
+	}
+	return nil
 }
 
 func (d Deps) sweepRetention(ctx context.Context, _ *asynq.Task) error {

@@ -37,6 +37,7 @@ type commands struct {
 	Token     tokenCommand     `cmd:"" help:"Make a user and print an API token for them."`
 	App       appCommand       `cmd:"" help:"Register the GitHub App."`
 	Replay    replayCommand    `cmd:"" help:"Apply deliveries again that the ledger holds."`
+	Pull      pullCommand      `cmd:"" help:"Read the forges' logs of deliveries instead of being reached by them: for development without a public address."`
 	RotateKey rotateKeyCommand `cmd:"" help:"Encrypt everything that is stored under the first key of OAUTH_TOKEN_ENCRYPTION_KEY."`
 }
 

@@ -33,14 +33,16 @@ func (a *App) Web(ctx context.Context, l net.Listener) error {
 	}
 	defer receiving.close()
 	directory := a.Store.NewDirectory(a.App, a.log)
+	refusals := &refusals{store: a.Store, relay: a.relay}
 	server := &http.Server{
-		Handler:           a.handler(directory, receiving.queue),
+		Handler:           a.handler(directory, receiving.queue, refusals),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return a.log.WithContext(context.Background()) },
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return directory.Listen(ctx) })
+	group.Go(func() error { return refusals.run(a.log.WithContext(ctx)) })
 	group.Go(func() error {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve %s: %w", l.Addr(), err)
@@ -75,7 +77,7 @@ func (a *App) openReceiving() (receiving, error) {
 	}}, nil
 }
 
-func (a *App) handler(directory handlers.Directory, q *queue.Client) http.Handler {
+func (a *App) handler(directory handlers.Directory, q *queue.Client, r *refusals) http.Handler {
 	return handlers.New(handlers.Deps{
 		BaseURL:   a.Config.BaseURL,
 		Store:     a.Store,
@@ -90,6 +92,7 @@ func (a *App) handler(directory handlers.Directory, q *queue.Client) http.Handle
 		App:       a.App,
 		GitHubURL: a.Config.GitHub.WebURL,
 		Receivers: a.receivers,
+		Refused:   r.note,
 		Events: map[forge.Provider]handlers.Events{
 			forge.GitHub: {Known: github.EventNames(), Default: github.DefaultEvents()},
 			forge.GitLab: {Known: gitlab.EventNames(), Default: gitlab.DefaultEvents()},

@@ -15,7 +15,17 @@ import (
 // Work serves the queues until ctx ends, then finishes what runs or hands it
 // back.
 func (a *App) Work(ctx context.Context) error {
-	deps := workers.Deps{
+	deps := a.workers()
+	serving := queue.Workers{Fetchers: a.Config.Fetchers, Concurrency: a.Config.Concurrency, Log: a.log}
+	group, ctx := errgroup.WithContext(a.log.WithContext(ctx))
+	group.Go(func() error { return serving.Serve(ctx, a.redis, deps.Mux()) })
+	group.Go(func() error { return deps.Schedule(ctx) })
+	return group.Wait()
+}
+
+// workers are the tasks with what they work with.
+func (a *App) workers() workers.Deps {
+	return workers.Deps{
 		Store:  a.Store,
 		Queue:  a.queue,
 		Relay:  a.relay,
@@ -28,9 +38,4 @@ func (a *App) Work(ctx context.Context) error {
 		Rotation:  a.Rotation,
 		Now:       a.Now,
 	}
-	serving := queue.Workers{Fetchers: a.Config.Fetchers, Concurrency: a.Config.Concurrency, Log: a.log}
-	group, ctx := errgroup.WithContext(a.log.WithContext(ctx))
-	group.Go(func() error { return serving.Serve(ctx, a.redis, deps.Mux()) })
-	group.Go(func() error { return deps.Schedule(ctx) })
-	return group.Wait()
 }

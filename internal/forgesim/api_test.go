@@ -191,6 +191,29 @@ func TestRateLimits(t *testing.T) {
 	b.gitlab("GET", "", nil).want(http.StatusOK)
 }
 
+func TestGitHubsSecondaryLimit(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	b := newBench(t, func(c *Config) { c.PointsPerMinute, c.Now = 12, clock.now })
+	hook := object{"config": object{"url": "http://127.0.0.1:1/", "content_type": "json"}}
+	b.github("POST", "/hooks", hook).want(http.StatusCreated)
+	clock.add(20 * time.Second)
+	b.github("GET", "/hooks", nil).want(http.StatusOK)
+	b.github("GET", "/hooks", nil).want(http.StatusOK)
+	hook["config"].(object)["url"] = "http://127.0.0.1:2/"
+	b.github("POST", "/hooks", hook).want(http.StatusCreated)
+	over := b.github("GET", "", nil).want(http.StatusForbidden)
+	if over.header.Get("Retry-After") != "40" || over.header.Get("X-RateLimit-Remaining") == "0" || !strings.Contains(string(over.body), "You have exceeded a secondary rate limit") {
+		t.Errorf("answered %v %s", over.header, over.body)
+	}
+	b.gitlab("GET", "", nil).want(http.StatusOK)
+	clock.add(40 * time.Second) // the first hook counts no more
+	b.github("GET", "", nil).want(http.StatusOK)
+	if peak := b.PeakPoints(); peak != 12 {
+		t.Errorf("%d points at the most", peak)
+	}
+}
+
 // refusing is a network where nobody answers.
 type refusing struct{}
 

@@ -96,6 +96,9 @@ func (s *Sim) ship(sh *shipment) Delivery {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if sh.Provider == GitLab {
+		sh.ID = s.newID(deliveryIDs) // it writes its log when it has the answer
+	}
 	d := sh.Delivery
 	s.state.Deliveries = append(s.state.Deliveries, &d)
 	if n := len(s.state.Deliveries); n > s.cfg.KeepDeliveries {

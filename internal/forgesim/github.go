@@ -115,6 +115,9 @@ func (s *Sim) githubAdmit(r *http.Request, spent budget) (caller, *answer) {
 		return refuse(githubError(http.StatusUnauthorized, "Requires authentication"))
 	}
 	who, refusal := s.githubCaller(r.Header.Get("Authorization"))
+	if wait := s.spendPoints(r); refusal == nil && wait > 0 {
+		return refuse(githubTooFast(wait))
+	}
 	if refusal == nil && spent.over && path != "/rate_limit" {
 		return refuse(githubForbidden("API rate limit exceeded for user ID %d.", s.accountID(who.login)))
 	}

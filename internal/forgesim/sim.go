@@ -54,6 +54,9 @@ type Config struct {
 	// RateLimit is how many requests GitHub answers per hour and GitLab per
 	// minute; zero shows the forges' limits (5000 and 2000) and enforces none.
 	RateLimit int
+	// PointsPerMinute is GitHub's secondary limit for each token: reading costs
+	// 1 and writing 5. Zero enforces none (GitHub's own is 900).
+	PointsPerMinute int
 	// HookTestsPerMinute limits GitLab's hook tests and resends per project;
 	// zero means no limit (GitLab's own is 5).
 	HookTestsPerMinute int
@@ -84,7 +87,8 @@ type Sim struct {
 	faults     []*Fault
 	requests   []Request
 	complaints []Complaint
-	budgets    map[string]budget // by provider
+	budgets    map[string]budget  // by provider
+	points     map[string]*points // by token
 	hookTests  map[int64][]time.Time
 }
 
@@ -112,6 +116,7 @@ func Open(cfg Config) (*Sim, error) {
 		state:     st,
 		publicURL: strings.TrimRight(cfg.PublicURL, "/"),
 		budgets:   map[string]budget{},
+		points:    map[string]*points{},
 		hookTests: map[int64][]time.Time{},
 		oauth:     map[string]*OAuthClient{GitHub: cfg.GitHubOAuth, GitLab: cfg.GitLabOAuth},
 	}

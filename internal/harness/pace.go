@@ -53,7 +53,7 @@ func (w *World) EndLeases() {
 		leases, err := rdb.Keys(ctx, "asynq:{*}:lease").Result()
 		for _, key := range leases {
 			if err == nil {
-				err = rdb.Eval(ctx, `for _, id in ipairs(redis.call("ZRANGE", KEYS[1], 0, -1)) do redis.call("ZADD", KEYS[1], 1, id) end`, []string{key}).Err()
+				err = rdb.Eval(ctx, `for _, id in ipairs(redis.call("ZRANGE", KEYS[1], 0, -1)) do redis.call("ZADD", KEYS[1], 1, id) end return 1`, []string{key}).Err()
 			}
 		}
 		return err

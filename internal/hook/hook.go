@@ -27,6 +27,9 @@ type Desired struct {
 	Events     []string
 	// Signs is true when the hook is known to sign (GitLab 19.0 and newer).
 	Signs bool
+	// Refused is true when the hook's deliveries are not signed with its
+	// secret. Forges do not show secrets, so only the deliveries tell.
+	Refused bool
 }
 
 // Observed is what the forge says.
@@ -123,6 +126,7 @@ func (want Desired) drift(h forge.Hook) string {
 		{!h.Active && h.Disabled == "", "it is not active"},
 		{!h.VerifyTLS, "it does not verify TLS"},
 		{want.Signs && !h.Signs, "it has lost its signing token"},
+		{want.Refused, "its deliveries are not signed with its secret"},
 	} {
 		if d.differs {
 			differences = append(differences, d.name)

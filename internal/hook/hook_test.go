@@ -65,6 +65,17 @@ func TestNext(t *testing.T) {
 	}
 }
 
+func TestARefusedHookGetsItsSecretAgain(t *testing.T) {
+	want := hook.Desired{ConnectionID: "rpc_1", HookID: 7, URL: ours, Events: []string{"workflow_run", "push"}, Refused: true}
+	asleep := func(h *forge.Hook) { h.Active, h.Disabled = false, forge.DisabledForNow }
+	for name, h := range map[string]forge.Hook{"as wanted": healthy(nil), "switched off because of it": healthy(asleep)} {
+		got := hook.Next(want, hook.Observed{All: []forge.Hook{h}})
+		if got != (hook.Step{Kind: hook.Update, HookID: 7, Reason: "its deliveries are not signed with its secret"}) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 // TestStepsEndWithOneHook takes the steps at a forge in any state, where some
 // of them are done although their answer is lost.
 func TestStepsEndWithOneHook(t *testing.T) {

@@ -33,9 +33,11 @@ type Postgres struct {
 	Folder string
 
 	cluster cluster
-	process *process
 	folder  *folder
 	close   func() error
+
+	mu     sync.Mutex
+	server *process
 }
 
 // PostgresOption changes how a server is run.
@@ -87,7 +89,7 @@ func startPostgres(ctx context.Context, f *folder, log zerolog.Logger, options [
 	if err != nil {
 		return nil, errors.Join(err, removeSocketFolder(c.home))
 	}
-	p := &Postgres{Origin: c.bin.origin, Version: c.bin.version, Folder: c.home, cluster: c, process: server, folder: f}
+	p := &Postgres{Origin: c.bin.origin, Version: c.bin.version, Folder: c.home, cluster: c, server: server, folder: f}
 	p.close = sync.OnceValue(p.shutdown)
 	return p, nil
 }
@@ -106,14 +108,40 @@ func (p *Postgres) EnsureDatabase(ctx context.Context, name string) (string, err
 }
 
 // Pid returns the id of the server's process.
-func (p *Postgres) Pid() int { return p.process.pid() }
+func (p *Postgres) Pid() int { return p.current().pid() }
 
 // Done returns a channel that is closed when the server ends without Close.
-func (p *Postgres) Done() <-chan struct{} { return p.process.lost }
+// After Restart there is a new one.
+func (p *Postgres) Done() <-chan struct{} { return p.current().lost }
 
 // Kill ends the server as a crash would, for tests. Its folder stays locked
 // until Close.
-func (p *Postgres) Kill() error { return p.process.kill() }
+func (p *Postgres) Kill() error { return p.current().kill() }
+
+// Restart starts a server that has ended again, for tests: at the same URL,
+// where it recovers what was committed.
+func (p *Postgres) Restart(ctx context.Context) error {
+	if !p.current().ended() {
+		return errors.New("restart PostgreSQL: it has not ended")
+	}
+	if err := p.cluster.endPredecessor(ctx); err != nil {
+		return fmt.Errorf("restart PostgreSQL: %w", err)
+	}
+	server, err := p.cluster.start(ctx)
+	if err != nil {
+		return fmt.Errorf("restart PostgreSQL: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server = server
+	return nil
+}
+
+func (p *Postgres) current() *process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.server
+}
 
 // Close shuts the server down: clients are cut off, what they had not
 // committed is rolled back. It takes a fraction of a second, seven at worst.
@@ -122,7 +150,7 @@ func (p *Postgres) Close() error { return p.close() }
 func (p *Postgres) shutdown() error {
 	// The server's words for these are fast and immediate shutdown. After the
 	// second it recovers from its log when it starts again.
-	err := p.process.stop(patience{syscall.SIGINT, 5 * time.Second}, patience{syscall.SIGQUIT, 2 * time.Second})
+	err := p.current().stop(patience{syscall.SIGINT, 5 * time.Second}, patience{syscall.SIGQUIT, 2 * time.Second})
 	return errors.Join(err, removeSocketFolder(p.cluster.home), p.folder.release())
 }
 

@@ -65,6 +65,7 @@ var classes = map[string]class{
 	TypeCompareLog:         {queue: Sweep, retries: 5, timeout: 5 * time.Minute},
 	TypeCompareRuns:        {queue: Sweep, retries: 5, timeout: 2 * time.Minute},
 	TypeSweepLogs:          {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
+	TypeSweepOwed:          {queue: Sweep, retries: 3, timeout: time.Minute, keep: 2 * time.Hour},
 	TypeSweepHooks:         {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
 	TypeSweepGrants:        {queue: Sweep, retries: 3, timeout: time.Minute, keep: 5 * time.Minute},
 	TypeSweepOrphans:       {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},
@@ -81,7 +82,11 @@ func (t Task) asynq() *asynq.Task {
 		options = append(options, asynq.Retention(c.keep))
 	}
 	if !t.NotBefore.IsZero() {
-		options = append(options, asynq.ProcessAt(t.NotBefore))
+		options = append(options, asynq.ProcessAt(nextSecond(t.NotBefore)))
 	}
 	return asynq.NewTaskWithHeaders(t.Type, t.Payload, t.Headers, options...)
 }
+
+// nextSecond is the first full second at or after a time. asynq counts in whole
+// seconds and cuts off the rest, so that a task would run too early.
+func nextSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }

@@ -23,6 +23,7 @@ const (
 	TypeSweepGrants    = "sweep:grants"
 	TypeSweepHooks     = "sweep:hooks"
 	TypeSweepLogs      = "sweep:logs"
+	TypeSweepOwed      = "sweep:owed"
 	TypeCompareLog     = "log:compare"
 	TypeCompareRuns    = "runs:compare"
 	TypeGrantRefresh   = "grant:refresh"
@@ -33,21 +34,47 @@ const (
 	TypeSweepInstallations = "sweep:installations"
 )
 
+// HooksPerMinute is how many hooks are looked at or changed in a minute when
+// nobody waits for them. GitHub's secondary limit is 900 points a minute for
+// each token, of which a list costs 1, a change 5 and a ping 5
+// (docs.github.com, "Rate limits for the REST API"): 60 looks that all find
+// something to mend cost 660. A thousand repositories take 17 minutes.
+const HooksPerMinute = 60
+
+// HookTurn is when the nth (from 0) of many hooks is to be looked at, so that
+// there are HooksPerMinute.
+func HookTurn(start time.Time, n int) time.Time {
+	return start.Add(time.Duration(n) * time.Minute / HooksPerMinute)
+}
+
 // HookEnsure asks for a connection's hook to be as the user wants it.
 type HookEnsure struct {
 	ConnectionID string `json:"connection_id"`
+	// Refused asks for the secret to be sent again: deliveries of the hook are
+	// not signed with it.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // NewHookEnsure makes the task. Each has an id of its own: one that is running
 // may have read what the user wanted before they changed it.
 func NewHookEnsure(connectionID string) Task {
-	return newTask(TypeHookEnsure, connectionID+":"+uuid.NewString(), HookEnsure{connectionID})
+	return newTask(TypeHookEnsure, connectionID+":"+uuid.NewString(), HookEnsure{ConnectionID: connectionID})
+}
+
+// NewHookRefused makes the same task for a hook whose deliveries are refused,
+// for a time not before the one given.
+func NewHookRefused(connectionID string, at time.Time) Task {
+	t := newTask(TypeHookEnsure, connectionID+":"+uuid.NewString(), HookEnsure{ConnectionID: connectionID, Refused: true})
+	t.NotBefore = at
+	return t
 }
 
 // NewHookLook makes the same task for a later time, of which there is one at a
-// time.
+// time. One that runs, and is to come back, gets another id: it runs in its
+// second at the earliest.
 func NewHookLook(connectionID string, at time.Time) Task {
-	t := newTask(TypeHookEnsure, fmt.Sprintf("%s:%d", connectionID, at.Unix()), HookEnsure{connectionID})
+	at = nextSecond(at)
+	t := newTask(TypeHookEnsure, fmt.Sprintf("%s:%d", connectionID, at.Unix()), HookEnsure{ConnectionID: connectionID})
 	t.NotBefore = at
 	return t
 }
@@ -163,13 +190,24 @@ const AppLog = "app"
 // ledger: that of a connection's hook, or AppLog.
 type CompareLog struct {
 	Log string `json:"log"`
+	// Cursor is where the comparison goes on that another task began; empty at
+	// the log's newest entry. Newest is the newest entry that it has settled,
+	// Missing the oldest that is not in the ledger yet, zero when there is none.
+	Cursor  string `json:"cursor,omitempty"`
+	Newest  int64  `json:"newest,omitempty"`
+	Missing int64  `json:"missing,omitempty"`
 }
 
 // NewCompareLog makes the task, for a time not before the one given.
 func NewCompareLog(log string, at time.Time) Task {
-	t := newTask(TypeCompareLog, fmt.Sprintf("%s:%d", log, at.Unix()), CompareLog{log})
+	t := newTask(TypeCompareLog, fmt.Sprintf("%s:%d", log, at.Unix()), CompareLog{Log: log})
 	t.NotBefore = at
 	return t
+}
+
+// NewCompareRest makes the task that goes on with a comparison.
+func NewCompareRest(rest CompareLog) Task {
+	return newTask(TypeCompareLog, fmt.Sprintf("%s:%d:%s", rest.Log, rest.Newest, rest.Cursor), rest)
 }
 
 // DecodeCompareLog reads the task.
@@ -194,7 +232,7 @@ func DecodeCompareRuns(t *asynq.Task) (CompareRuns, error) { return decode[Compa
 // NewPeriodic makes the task of a sweep for the period that begins at start.
 // It exists once, whoever enqueues it how often.
 func NewPeriodic(taskType string, start time.Time) Task {
-	return newTask(taskType, start.UTC().Format(time.RFC3339), struct{}{})
+	return newTask(taskType, start.UTC().Format(time.RFC3339Nano), struct{}{})
 }
 
 func newTask(taskType, id string, payload any) Task {

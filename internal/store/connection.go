@@ -305,6 +305,16 @@ func (s *Store) ConnectionToChange(ctx context.Context, userID, id string) (Conn
 	return c, err
 }
 
+// HookedConnections are the connections with a hook of their own, oldest first.
+func (s *Store) HookedConnections(ctx context.Context) ([]string, error) {
+	ids := []string{}
+	err := s.db.SelectContext(ctx, &ids, `SELECT id FROM repository_connections WHERE webhook_id IS NOT NULL ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("connections with a hook: %w", classify(err))
+	}
+	return ids, nil
+}
+
 // DeliveredSince reports whether a delivery of a connection's hook that was
 // received since then has been applied.
 func (s *Store) DeliveredSince(ctx context.Context, id string, since time.Time) (bool, error) {

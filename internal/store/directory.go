@@ -75,7 +75,9 @@ func (d *Directory) load(ctx context.Context, by delivery.Lookup) ([]delivery.Ca
 	}
 	condition, value := lookupCondition(by)
 	err := d.store.db.SelectContext(ctx, &rows, `
-		SELECT id, is_enabled, webhook_signs, webhook_secret, webhook_secret_next, webhook_secret_previous
+		SELECT id, is_enabled, webhook_signs, webhook_secret, webhook_secret_next,
+			-- Its grace ends by itself; a worker only erases it afterwards.
+			CASE WHEN webhook_previous_until <= now() THEN '' ELSE webhook_secret_previous END AS webhook_secret_previous
 		FROM repository_connections WHERE provider = $1 AND `+condition+` ORDER BY id LIMIT 1000`, by.Provider, value)
 	if err != nil {
 		return nil, fmt.Errorf("directory: %w", classify(err))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/lib/pq"
+
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/queue"
@@ -53,6 +55,44 @@ func (s *Store) RotateSecret(ctx context.Context, userID, id, actor string) (Con
 		return tx.Enqueue(ctx, queue.NewHookEnsure(c.ID))
 	})
 	return c, tasks, err
+}
+
+// RotateAllSecrets begins a rotation of each hook of a user that is under none,
+// and returns the tasks by which workers take them on, spread from now on.
+func (s *Store) RotateAllSecrets(ctx context.Context, userID, actor string, now time.Time) ([]queue.Task, error) {
+	return s.serve(ctx, userID, func(tx *Tx) error {
+		var ids, sealed []string
+		err := tx.tx.SelectContext(ctx, &ids, `
+			SELECT id FROM repository_connections
+			WHERE user_id = $1 AND setup_webhook AND webhook_id IS NOT NULL AND webhook_status <> 'inactive' AND webhook_secret_next = ''
+			ORDER BY id FOR UPDATE`, userID)
+		if err != nil {
+			return fmt.Errorf("hooks of %s: %w", userID, classify(err))
+		}
+		for range ids {
+			next, err := s.ring.Encrypt(secret.Random())
+			if err != nil {
+				return err
+			}
+			sealed = append(sealed, next)
+		}
+		_, err = tx.tx.ExecContext(ctx, `
+			WITH next AS (SELECT id, sealed FROM unnest($1::text[], $2::text[]) AS n (id, sealed)), told AS (
+				INSERT INTO hook_entries (connection_id, kind, actor, reason)
+				SELECT id, 'rotate', $3, 'a new secret was made: asked for, for all webhooks' FROM next)
+			UPDATE repository_connections c
+			SET webhook_secret_next = n.sealed, webhook_next_at = now(), webhook_next_sent_at = NULL, updated_at = now()
+			FROM next n WHERE c.id = n.id`, pq.StringArray(ids), pq.StringArray(sealed), clean(actor))
+		if err != nil {
+			return fmt.Errorf("next secrets of %s: %w", userID, classify(err))
+		}
+		for i, id := range ids {
+			if err := tx.Enqueue(ctx, queue.NewHookLook(id, queue.HookTurn(now, i))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // RevokeSecret makes a new secret the active one at once: deliveries that are

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -95,9 +96,16 @@ func setDefault(q url.Values, key, value string) {
 	}
 }
 
-// Close ends all connections.
+// Close ends all connections. That a server which is gone cannot be told is no
+// failure.
 func (s *Store) Close() error {
-	return errors.Join(s.db.Close(), s.requests.Close(), s.locks.Close())
+	var failed []error
+	for _, pool := range []*sqlx.DB{s.db, s.requests, s.locks} {
+		if err := pool.Close(); !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // Keyring opens and makes the encrypted columns.

@@ -1,0 +1,38 @@
+package localtest
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/devflowfix/devflowfix/internal/local"
+)
+
+// PostgresAlone returns a server for this test alone, which it may kill and
+// start again; the server ends with the test.
+func PostgresAlone(tb testing.TB) *local.Postgres {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "devflowfix-alone-") // its user does not reach what tb.TempDir makes
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p, err := local.StartPostgres(tb.Context(), dir, zerolog.Nop(), local.WithoutDurability())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := leaveToJanitor(dir, p.Folder); err != nil {
+		tb.Error(err)
+	}
+	tb.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			tb.Error(err)
+		}
+		for _, folder := range []string{dir, p.Folder} {
+			if err := os.RemoveAll(folder); err != nil {
+				tb.Error(err)
+			}
+		}
+	})
+	return p
+}
