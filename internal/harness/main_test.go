@@ -12,8 +12,13 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	queue.SilenceClient() // where stores are killed, it would say so again and again
-	if err := flag.Set("test.parallel", "8"); err != nil {
-		panic(err)
+	for name, value := range map[string]string{
+		"test.parallel": "8",
+		"rapid.checks":  "30", // each is a history through the whole app; the pure core has more
+	} {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
 	}
 	m.Run()
 }

@@ -44,8 +44,8 @@ type Postgres struct {
 type PostgresOption func(*cluster)
 
 // WithoutDurability lets the server forget what it has confirmed when the
-// machine crashes (not when it is killed itself). It is for tests: everything
-// is several times faster.
+// machine crashes (not when it is killed itself), and take many clients. It is
+// for tests: everything is several times faster.
 func WithoutDurability() PostgresOption { return func(c *cluster) { c.durable = false } }
 
 // StartPostgres runs a PostgreSQL server on the cluster in dir, and returns
