@@ -48,7 +48,7 @@ func TestPostgresIsAsWeWantIt(t *testing.T) {
 	for expression, want := range map[string]string{
 		"current_setting('TimeZone')":                                             "UTC",
 		"current_setting('server_encoding')":                                      "UTF8",
-		"current_setting('max_connections')":                                      "100",
+		"current_setting('max_connections')":                                      "400",
 		"current_setting('listen_addresses')":                                     "",
 		"current_setting('is_superuser')":                                         "off",
 		"(SELECT datcollate FROM pg_database WHERE datname = current_database())": "C",
