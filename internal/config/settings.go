@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/secret"
 )
 
@@ -17,8 +18,8 @@ import (
 var settings = []setting{
 	{name: "DATABASE_URL", missing: "set it to the URL of a PostgreSQL database, postgres://user:password@host:5432/devflowfix; platforms set it when a database is attached",
 		read: urlWith(func(c *Config, v string) { c.DatabaseURL = secret.NewText(v) }, "postgres", "postgresql")},
-	{name: "REDIS_URL", missing: "set it to the URL of a Redis server, redis://:password@host:6379/0, or rediss:// for TLS; platforms set it when a Redis is attached",
-		read: urlWith(func(c *Config, v string) { c.RedisURL = secret.NewText(v) }, "redis", "rediss")},
+	{name: "REDIS_URL", missing: "set it to the URL of a Redis server, redis://:password@host:6379/0, or rediss:// for TLS; platforms set it when a Redis is attached. Sentinel and Cluster have redis-sentinel://:password@host1:26379,host2:26379/mymaster and redis-cluster://:password@host1:6379,host2:6379",
+		read: readRedisURL},
 	{name: "WEBHOOK_BASE_URL", missing: "set it to the https address under which GitHub and GitLab reach this installation, https://devflowfix.example.com", read: readBaseURL},
 	{name: "OAUTH_TOKEN_ENCRYPTION_KEY", missing: "make one with `openssl rand -base64 32` and keep it safe; several keys are separated by commas, the first encrypts", read: readKeyring},
 	{name: "GITHUB_TOKEN", read: text(func(c *Config, v string) { c.GitHub.Token = secret.NewText(v) })},
@@ -103,6 +104,14 @@ func urlWith(put func(*Config, string), schemes ...string) func(*Config, string)
 		put(c, v)
 		return ""
 	}
+}
+
+func readRedisURL(c *Config, v string) string {
+	if err := queue.CheckURL(v); err != nil {
+		return err.Error()
+	}
+	c.RedisURL = secret.NewText(v)
+	return ""
 }
 
 func readBaseURL(c *Config, v string) string {

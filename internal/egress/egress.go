@@ -38,7 +38,7 @@ func (p Policy) Transport() *http.Transport {
 // Client returns a client under the policy whose requests take at most
 // timeout.
 func (p Policy) Client(timeout time.Duration) *http.Client {
-	return &http.Client{Transport: p.Transport(), Timeout: timeout}
+	return &http.Client{Transport: KeepCredentials(p.Transport()), Timeout: timeout}
 }
 
 // control sees every address right before it is dialled.

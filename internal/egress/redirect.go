@@ -3,13 +3,15 @@ package egress
 import (
 	"errors"
 	"net/http"
+	"net/url"
 )
 
 // errElsewhere means that a host wanted what it was sent to go to another one.
 var errElsewhere = errors.New("the redirect leads to another host, which does not get what this one was sent")
 
-// credentials are the headers that a host alone may see which they are for.
-var credentials = []string{"Authorization", "Private-Token", "Cookie"}
+// private are the headers that a host alone may see which they are for. The
+// referrer may name a private repository.
+var private = []string{"Authorization", "Private-Token", "Cookie", "Referer"}
 
 // KeepCredentials keeps what is sent to a host from other hosts, to which it
 // may redirect: they are asked without credentials, and are sent nothing else.
@@ -19,18 +21,30 @@ func KeepCredentials(next http.RoundTripper) http.RoundTripper { return keeper{n
 
 type keeper struct{ next http.RoundTripper }
 
+// RoundTrip makes a request, less what is not for its host.
 func (k keeper) RoundTrip(r *http.Request) (*http.Response, error) {
-	if first := firstOf(r); first.URL.Host == r.URL.Host && first.URL.Scheme == r.URL.Scheme {
+	if isAtHome(firstOf(r).URL, r.URL) {
 		return k.next.RoundTrip(r)
+	}
+	if r.Body != nil {
+		r.Body.Close() //nolint:errcheck // nobody reads it
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return nil, errElsewhere
 	}
 	bare := r.Clone(r.Context())
-	for _, name := range credentials {
+	bare.Body, bare.ContentLength = nil, 0
+	for _, name := range private {
 		bare.Header.Del(name)
 	}
 	return k.next.RoundTrip(bare)
+}
+
+// isAtHome reports whether an address is of the same host and port; from HTTP a
+// host may lead to its HTTPS.
+func isAtHome(home, at *url.URL) bool {
+	upgraded := home.Scheme == "http" && at.Scheme == "https" && home.Hostname() == at.Hostname()
+	return upgraded || home.Scheme == at.Scheme && home.Host == at.Host
 }
 
 // firstOf is the request that redirects have led to this one from.

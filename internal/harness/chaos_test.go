@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -44,8 +43,8 @@ func TestChaosEndsAsIfNothingHadHappened(t *testing.T) {
 	c.compareLedger()
 	c.compareIncidents()
 	c.compareHooks() // sends a delivery to each
-	if given := c.GivenUp(); len(given) > 0 {
-		t.Errorf("%d tasks were given up: %s", len(given), strings.Join(given, "\n"))
+	if given := c.GivenUp(queue.Deliveries); len(given) > 0 {
+		t.Errorf("%d deliveries were given up: %s", len(given), strings.Join(given, "\n"))
 	}
 	c.count()
 }
@@ -323,18 +322,12 @@ func (c *chaos) calm() {
 
 // settle lets hours pass until the sweeps change nothing any more.
 func (c *chaos) settle() {
-	c.pass(7 * time.Hour)
-	c.sweep(queue.TypeSweepHooks)
-	// Nobody knows of a wrong secret before the forge sends something.
-	c.Exec(`UPDATE repository_connections SET webhook_resent_at = webhook_resent_at - interval '2 hours',
-		webhook_refused_at = webhook_refused_at - interval '2 hours', webhook_verified_at = webhook_verified_at - interval '2 hours'`)
-	for _, at := range c.connections {
-		if _, err := c.Sim.Play(forgesim.RunSpec{Provider: at.provider, Repository: at.FullName, Conclusion: "failure"}); err != nil {
-			c.t.Fatal(err)
+	c.pass(6 * time.Hour)
+	for c.pass(time.Hour + time.Minute); c.hourOfSecrets(); c.pass(time.Hour + time.Minute) {
+		if time.Duration(c.ahead.Load()) > 12*time.Hour {
+			c.t.Fatal("the forge signs with a secret that is not ours")
 		}
 	}
-	c.await()
-	c.Eventually("our secrets everywhere", func() bool { c.Hurry(); return !c.anySpoilt() })
 	for last, now := "", c.fingerprint(); last != now; last, now = now, c.fingerprint() {
 		if c.pass(time.Hour + time.Minute); time.Duration(c.ahead.Load()) > 20*time.Hour {
 			c.t.Fatal("it does not come to rest")
@@ -350,6 +343,28 @@ func (c *chaos) settle() {
 		c.sweep(queue.TypeSweepLogs)
 		c.sweep(queue.TypeSweepOwed)
 	}
+}
+
+// hourOfSecrets is an hour in which hooks are looked at and runs are played,
+// since nobody knows of a wrong secret before the forge sends something. It
+// reports whether there still is one.
+func (c *chaos) hourOfSecrets() bool {
+	// These are times of the database, whose clock we do not have.
+	c.Exec(`UPDATE repository_connections SET webhook_resent_at = webhook_resent_at - interval '2 hours',
+		webhook_refused_at = webhook_refused_at - interval '2 hours', webhook_verified_at = webhook_verified_at - interval '2 hours'`)
+	c.sweep(queue.TypeSweepHooks)
+	for _, at := range c.connections {
+		if _, err := c.Sim.Play(forgesim.RunSpec{Provider: at.provider, Repository: at.FullName, Conclusion: "failure"}); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	c.await()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); c.anySpoilt() && time.Since(began) < 6*time.Second; <-tick.C {
+		c.Hurry() // refusals are noted every two seconds
+	}
+	return c.anySpoilt()
 }
 
 func (c *chaos) pass(d time.Duration) { c.ahead.Add(int64(d)) }
@@ -455,17 +470,12 @@ func (c *chaos) compareIncidents() {
 
 // count tells what there was.
 func (c *chaos) count() {
-	refused := 0
-	hist := map[string]int{}
+	answers := map[int]int{}
 	for _, d := range c.Sim.Deliveries() {
-		if d.StatusCode != http.StatusOK {
-			refused++
-		}
-		hist[fmt.Sprint(d.StatusCode, d.Missing, d.Event)]++
+		answers[d.StatusCode]++ // zero: not sent, or not answered
 	}
-	c.t.Logf("HIST %v", hist)
-	c.t.Logf("seed %d: %d connections, %d runs, %d deliveries sent, %d of them not taken; ledger: %d pushed, %d reconciled, %d runs read from the forge; %d incidents; %d calls of the forges; troubles: %v",
-		*chaosSeed, len(c.connections), len(c.Sim.Runs()), len(c.Sim.Deliveries()), refused,
+	c.t.Logf("seed %d: %d connections, %d runs, %d deliveries sent, answers %v; ledger: %d pushed, %d reconciled, %d runs read from the forge; %d incidents; %d calls of the forges; troubles: %v",
+		*chaosSeed, len(c.connections), len(c.Sim.Runs()), len(c.Sim.Deliveries()), answers,
 		c.Count(`SELECT count(*) FROM deliveries WHERE source = 'pushed'`), c.Count(`SELECT count(*) FROM deliveries WHERE source = 'reconciled'`),
 		c.Count(`SELECT count(*) FROM deliveries WHERE source = 'truth'`), c.Count(`SELECT count(*) FROM incidents`), len(c.Sim.Requests()), c.begun)
 }

@@ -5,6 +5,8 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/devflowfix/devflowfix/internal/queue"
 )
 
 // Hurry lets everything run now that waits for a time: scheduled tasks, and
@@ -44,6 +46,14 @@ func (w *World) Finish(what string) {
 	})
 }
 
+// Pause lets the tasks of a queue wait.
+func (w *World) Pause(name string) {
+	w.tb.Helper()
+	w.onRedis(func(_ context.Context, rdb redis.UniversalClient) error {
+		return asynq.NewInspectorFromRedisClient(rdb).PauseQueue(name)
+	})
+}
+
 // EndLeases lets the leases of all running tasks end, as those of a worker that
 // is gone do after half a minute. The next worker takes up the tasks when it
 // starts.
@@ -60,11 +70,14 @@ func (w *World) EndLeases() {
 	})
 }
 
-// GivenUp lists the tasks that failed for good, each with why.
-func (w *World) GivenUp() []string {
+// GivenUp lists the tasks of a queue that failed for good, each with why.
+func (w *World) GivenUp(of string) []string {
 	w.tb.Helper()
 	var all []string
 	w.inspect(func(inspector *asynq.Inspector, name string) error {
+		if name != of {
+			return nil
+		}
 		list, err := inspector.ListArchivedTasks(name)
 		for _, task := range list {
 			all = append(all, task.ID+": "+task.LastErr)
@@ -74,10 +87,14 @@ func (w *World) GivenUp() []string {
 	return all
 }
 
-// inspect looks at each queue that Redis knows.
+// inspect looks at each queue.
 func (w *World) inspect(look func(inspector *asynq.Inspector, name string) error) {
 	w.tb.Helper()
-	w.onRedis(func(_ context.Context, rdb redis.UniversalClient) error {
+	w.onRedis(func(ctx context.Context, rdb redis.UniversalClient) error {
+		// asynq does not name queues again that Redis has forgotten.
+		if _, err := queue.NewClient(rdb).Reclaim(ctx); err != nil {
+			return err
+		}
 		inspector := asynq.NewInspectorFromRedisClient(rdb)
 		known, err := inspector.Queues()
 		if err != nil {

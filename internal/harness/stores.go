@@ -2,7 +2,9 @@ package harness
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
@@ -57,6 +59,48 @@ func (w *World) onRedis(do func(context.Context, redis.UniversalClient) error) {
 	}
 }
 
+// FreezeRedis lets Redis hang: it takes connections and does not answer.
+func (w *World) FreezeRedis() (thaw func()) {
+	w.tb.Helper()
+	signal := func(s syscall.Signal) {
+		if err := syscall.Kill(w.Redis.Pid(), s); err != nil {
+			w.tb.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	return func() { signal(syscall.SIGCONT) }
+}
+
+// ClosePostgres ends all connections and lets nobody open another, as when the
+// limit is reached.
+func (w *World) ClosePostgres() (open func()) {
+	w.tb.Helper()
+	ctx := w.tb.Context()
+	conn, err := w.db.Conn(ctx)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	tell := func(statement string) {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			w.tb.Fatal(err)
+		}
+	}
+	limit := `DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I CONNECTION LIMIT %d', current_database()); END $$`
+	tell(fmt.Sprintf(limit, 1))
+	tell(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	return func() {
+		tell(fmt.Sprintf(limit, -1))
+		_ = conn.Close() // goes back to the pool
+		w.dropConnections()
+	}
+}
+
+// dropConnections drops our own idle connections, which are dead.
+func (w *World) dropConnections() {
+	w.db.SetMaxIdleConns(0)
+	w.db.SetMaxIdleConns(2)
+}
+
 // KillPostgres ends the world's own PostgreSQL as a crash would.
 func (w *World) KillPostgres() {
 	w.tb.Helper()
@@ -72,6 +116,5 @@ func (w *World) RestartPostgres() {
 	if err := w.Postgres.Restart(w.tb.Context()); err != nil {
 		w.tb.Fatal(err)
 	}
-	w.db.SetMaxIdleConns(0) // drops our own connections, which are dead
-	w.db.SetMaxIdleConns(2)
+	w.dropConnections()
 }

@@ -264,3 +264,24 @@ func TestPostgresDataOfAnotherOwner(t *testing.T) {
 		}
 	}
 }
+
+func TestPostgresRestartsWithWhatWasCommitted(t *testing.T) {
+	t.Parallel()
+	p := runPostgres(t, reachable(t))
+	write(t, p, "before")
+	if err := p.Restart(t.Context()); err == nil {
+		t.Error("a server that runs was started again")
+	}
+	url, pid := p.URL("notes"), p.Pid()
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p.URL("notes") != url || p.Pid() == pid {
+		t.Errorf("it is at %s, process %d", p.URL("notes"), p.Pid())
+	}
+	write(t, p, "after")
+	wantNotes(t, p, "before", "after")
+}

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -198,7 +199,7 @@ func TestARedisThatDoesNotAnswerIsUnavailableWithinASecond(t *testing.T) {
 func TestAMalformedAddressIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	_, err := queue.Open("redis://:hunter2@localhost:port")
-	if err == nil || err.Error() != "the Redis URL is malformed" {
+	if err == nil || !strings.HasPrefix(err.Error(), "the Redis URL is malformed") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("Open = %v", err)
 	}
 }

@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -76,21 +78,69 @@ func (c *Client) Reclaim(ctx context.Context) (int, error) {
 
 // Check asks whether Redis answers and may be trusted with a queue: it must
 // refuse writes when its memory is full instead of dropping keys, and should
-// keep its data over a restart. It returns what it found.
+// keep its data over a restart. Every master of a Cluster is asked. It returns
+// what it found.
 func (c *Client) Check(ctx context.Context) (string, error) {
 	if err := c.Ping(ctx); err != nil {
 		return "", err
 	}
-	settings, err := c.redis.ConfigGet(ctx, "maxmemory-policy").Result()
-	if err != nil {
+	found := check{tells: true, keeps: true}
+	if err := c.eachMaster(ctx, found.ask); err != nil {
+		return "", err
+	}
+	switch {
+	case found.drops != "":
+		return "", fault.New(fault.Conflict, "Redis drops keys when its memory is full (maxmemory-policy "+found.drops+"). Set maxmemory-policy to noeviction, or deliveries get lost.")
+	case found.broken:
+		return "", fault.New(fault.Unavailable, "The Redis Cluster is not whole: cluster_state is not ok. Look at it with `redis-cli --cluster check`.")
+	case !found.tells:
 		return "answers; it does not tell its settings, so make sure that maxmemory-policy is noeviction", nil
-	}
-	if policy := settings["maxmemory-policy"]; policy != "noeviction" {
-		return "", fault.New(fault.Conflict, "Redis drops keys when its memory is full (maxmemory-policy "+policy+"). Set maxmemory-policy to noeviction, or deliveries get lost.")
-	}
-	keeps, err := c.redis.ConfigGet(ctx, "appendonly").Result()
-	if err == nil && keeps["appendonly"] != "yes" {
+	case !found.keeps:
 		return "answers; its data are gone after a crash, so set appendonly to yes", nil
+	default:
+		return "answers, keeps its data and drops nothing", nil
 	}
-	return "answers, keeps its data and drops nothing", nil
+}
+
+// check is what the masters say of themselves.
+type check struct {
+	mu           sync.Mutex
+	tells, keeps bool
+	drops        string // the policy of one that drops keys
+	broken       bool
+}
+
+func (f *check) ask(ctx context.Context, master redis.Cmdable, inCluster bool) error {
+	policy, policyErr := master.ConfigGet(ctx, "maxmemory-policy").Result()
+	keeps, keepsErr := master.ConfigGet(ctx, "appendonly").Result()
+	state := "cluster_state:ok"
+	if inCluster {
+		var err error
+		if state, err = master.ClusterInfo(ctx).Result(); err != nil {
+			return unavailable("cluster info", err)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tells = f.tells && policyErr == nil
+	if policyErr == nil && policy["maxmemory-policy"] != "noeviction" {
+		f.drops = policy["maxmemory-policy"]
+	}
+	f.keeps = f.keeps && (keepsErr != nil || keeps["appendonly"] == "yes")
+	f.broken = f.broken || !strings.Contains(state, "cluster_state:ok")
+	return nil
+}
+
+// eachMaster calls ask with every master of a Cluster, at the same time, or
+// with the one that there is.
+func (c *Client) eachMaster(ctx context.Context, ask func(ctx context.Context, master redis.Cmdable, inCluster bool) error) error {
+	cluster, ok := c.redis.(*redis.ClusterClient)
+	if !ok {
+		return ask(ctx, c.redis, false)
+	}
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error { return ask(ctx, master, true) })
+	if err != nil {
+		return unavailable("masters", err)
+	}
+	return nil
 }

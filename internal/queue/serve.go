@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -45,7 +46,7 @@ func (w Workers) Serve(ctx context.Context, rdb redis.UniversalClient, handler a
 		stopping.Wait()
 	}()
 	for range w.Fetchers {
-		s := asynq.NewServerFromRedisClient(rdb, asynq.Config{
+		s := asynq.NewServerFromRedisClient(unhurried{rdb}, asynq.Config{
 			Concurrency:       w.Concurrency,
 			Queues:            weights,
 			TaskCheckInterval: fetchEvery,
@@ -65,6 +66,26 @@ func (w Workers) Serve(ctx context.Context, rdb redis.UniversalClient, handler a
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// troubleWait is how long a fetcher waits after Redis has refused it.
+const troubleWait = 250 * time.Millisecond
+
+// unhurried is a client that waits when Redis is gone or refuses. asynq's
+// fetchers would ask again at once, and each keep a processor busy until it is
+// back.
+type unhurried struct{ redis.UniversalClient }
+
+// EvalSha runs a script, as all that asynq does with tasks.
+func (u unhurried) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	cmd := u.UniversalClient.EvalSha(ctx, sha, keys, args...)
+	if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "NOSCRIPT") {
+		select {
+		case <-ctx.Done():
+		case <-time.After(troubleWait):
+		}
+	}
+	return cmd
 }
 
 const (

@@ -29,7 +29,8 @@ const soon = 20 * time.Second
 // world is a Redis of the test's own, and what looks at it.
 type world struct {
 	*testing.T
-	server    *local.Redis
+	server    *local.Redis // nil for servers of another kind
+	url       string
 	redis     redis.UniversalClient
 	client    *queue.Client
 	inspector *asynq.Inspector
@@ -37,17 +38,16 @@ type world struct {
 
 func start(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, server: localtest.Redis(t)}
-	w.redis = w.connect()
-	w.client = queue.NewClient(w.redis)
-	w.inspector = asynq.NewInspectorFromRedisClient(w.redis)
+	server := localtest.Redis(t)
+	w := startAt(t, server.URL())
+	w.server = server
 	return w
 }
 
 // connect opens a connection as the processes do.
 func (w *world) connect() redis.UniversalClient {
 	w.Helper()
-	rdb, err := queue.Open(w.server.URL())
+	rdb, err := queue.Open(w.url)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -60,7 +60,9 @@ func payloadOf(t queue.Task) []byte {
 	return t.Payload
 }
 
-// Outbox returns up to limit tasks that are due, longest waiting first.
+// Outbox returns up to limit tasks that are due, longest waiting first. It is
+// the database's clock that put them there, so a slow clock of ours holds up
+// nothing.
 func (s *Store) Outbox(ctx context.Context, now time.Time, limit int) ([]queue.Task, error) {
 	var rows []struct {
 		ID      string `db:"task_id"`
@@ -69,7 +71,7 @@ func (s *Store) Outbox(ctx context.Context, now time.Time, limit int) ([]queue.T
 		Headers string `db:"headers"`
 	}
 	err := s.db.SelectContext(ctx, &rows, `
-		SELECT task_id, type, payload, headers FROM outbox WHERE not_before <= $1 ORDER BY not_before LIMIT $2`, now, limit)
+		SELECT task_id, type, payload, headers FROM outbox WHERE not_before <= GREATEST($1, now()) ORDER BY not_before LIMIT $2`, now, limit)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", classify(err))
 	}

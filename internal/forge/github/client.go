@@ -49,7 +49,7 @@ func New(c Config) (*GitHub, error) {
 	if c.APIURL == "" {
 		return nil, errors.New("github: no API URL")
 	}
-	g := &GitHub{config: c, transport: c.Network.Transport()}
+	g := &GitHub{config: c, transport: egress.KeepCredentials(c.Network.Transport())}
 	g.blobs = &http.Client{Transport: g.transport}
 	return g, nil
 }

@@ -41,6 +41,10 @@ func classify(err error) error {
 	}
 }
 
+// errNoAnswer is for a good status without a document, such as a proxy gives.
+// go-github takes it for an empty one: no hooks, or a hook without an id.
+var errNoAnswer = errors.New("the answer is empty")
+
 // shortestWait is what GitHub's documentation asks for when it names no time.
 const shortestWait = time.Minute
 

@@ -19,6 +19,9 @@ func (a api) ListHooks(ctx context.Context, repo forge.Repository) ([]forge.Hook
 	var all []forge.Hook
 	for {
 		page, response, err := a.Repositories.ListHooks(ctx, owner, name, options)
+		if err == nil && page == nil {
+			err = errNoAnswer
+		}
 		if err != nil {
 			return nil, a.explain(ctx, repo, err)
 		}
@@ -36,8 +39,16 @@ func (a api) ListHooks(ctx context.Context, repo forge.Repository) ([]forge.Hook
 func (a api) Hook(ctx context.Context, repo forge.Repository, id int64) (forge.Hook, error) {
 	owner, name := split(repo)
 	h, _, err := a.Repositories.GetHook(ctx, owner, name, id)
+	return told(h, classify(err))
+}
+
+// told is a hook that GitHub told of.
+func told(h *github.Hook, err error) (forge.Hook, error) {
 	if err != nil {
-		return forge.Hook{}, classify(err)
+		return forge.Hook{}, err
+	}
+	if h.GetID() == 0 {
+		return forge.Hook{}, classify(errNoAnswer)
 	}
 	return hookOf(h), nil
 }
@@ -46,10 +57,7 @@ func (a api) Hook(ctx context.Context, repo forge.Repository, id int64) (forge.H
 func (a api) CreateHook(ctx context.Context, repo forge.Repository, spec forge.HookSpec) (forge.Hook, error) {
 	owner, name := split(repo)
 	h, _, err := a.Repositories.CreateHook(ctx, owner, name, request(spec))
-	if err != nil {
-		return forge.Hook{}, a.explain(ctx, repo, err)
-	}
-	return hookOf(h), nil
+	return told(h, a.explain(ctx, repo, err))
 }
 
 // UpdateHook changes a hook in place. The secret goes with every change:
@@ -57,10 +65,7 @@ func (a api) CreateHook(ctx context.Context, repo forge.Repository, spec forge.H
 func (a api) UpdateHook(ctx context.Context, repo forge.Repository, id int64, spec forge.HookSpec) (forge.Hook, error) {
 	owner, name := split(repo)
 	h, _, err := a.Repositories.EditHook(ctx, owner, name, id, request(spec))
-	if err != nil {
-		return forge.Hook{}, classify(err)
-	}
-	return hookOf(h), nil
+	return told(h, classify(err))
 }
 
 // DeleteHook removes a hook. GitHub answers 404 for a hook that is gone and

@@ -33,7 +33,7 @@ func New(baseURL string, network egress.Policy) (*GitLab, error) {
 	}
 	transport := network.Transport()
 	transport.ResponseHeaderTimeout = requestTimeout
-	return &GitLab{url: strings.TrimSuffix(baseURL, "/"), http: &http.Client{Transport: transport}}, nil
+	return &GitLab{url: strings.TrimSuffix(baseURL, "/"), http: &http.Client{Transport: egress.KeepCredentials(transport)}}, nil
 }
 
 // Open returns GitLab as the access may use it. The token may be an OAuth,

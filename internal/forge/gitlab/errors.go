@@ -29,6 +29,9 @@ func classify(err error) error {
 	return answered(refused)
 }
 
+// errNoAnswer is for a good status with a document that says nothing.
+var errNoAnswer = errors.New("the answer is empty")
+
 func answered(e *gitlab.ErrorResponse) error {
 	switch status := e.Response.StatusCode; {
 	case status == http.StatusTooManyRequests:

@@ -94,6 +94,9 @@ func (a api) ListHooks(ctx context.Context, repo forge.Repository) ([]forge.Hook
 	for next := 1; next != 0; {
 		var hooks []hook
 		response, err := a.call(ctx, http.MethodGet, of(repo, "hooks"), page{PerPage: pageSize, Page: next}, &hooks)
+		if err == nil && hooks == nil { // null, which is no list
+			err = classify(errNoAnswer)
+		}
 		if err != nil {
 			return nil, a.explain(ctx, repo, err)
 		}
@@ -109,6 +112,14 @@ func (a api) ListHooks(ctx context.Context, repo forge.Repository) ([]forge.Hook
 func (a api) Hook(ctx context.Context, repo forge.Repository, id int64) (forge.Hook, error) {
 	var h hook
 	_, err := a.call(ctx, http.MethodGet, of(repo, "hooks/%d", id), nil, &h)
+	return told(h, err)
+}
+
+// told is a hook that GitLab told of.
+func told(h hook, err error) (forge.Hook, error) {
+	if err == nil && h.ID == 0 {
+		err = classify(errNoAnswer)
+	}
 	return h.forge(), err
 }
 
@@ -118,7 +129,7 @@ func (a api) Hook(ctx context.Context, repo forge.Repository, id int64) (forge.H
 func (a api) CreateHook(ctx context.Context, repo forge.Repository, spec forge.HookSpec) (forge.Hook, error) {
 	var h hook
 	_, err := a.call(ctx, http.MethodPost, of(repo, "hooks"), request(spec), &h)
-	return h.forge(), a.explain(ctx, repo, err)
+	return told(h, a.explain(ctx, repo, err))
 }
 
 // explain says what a 404 about the hooks of a project means: that the project
@@ -145,7 +156,7 @@ func (a api) explain(ctx context.Context, repo forge.Repository, err error) erro
 func (a api) UpdateHook(ctx context.Context, repo forge.Repository, id int64, spec forge.HookSpec) (forge.Hook, error) {
 	var h hook
 	_, err := a.call(ctx, http.MethodPut, of(repo, "hooks/%d", id), request(spec), &h)
-	return h.forge(), err
+	return told(h, err)
 }
 
 // request names every event, because GitLab subscribes to pushes unless told

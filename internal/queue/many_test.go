@@ -1,0 +1,143 @@
+package queue_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/devflowfix/devflowfix/internal/local/localtest"
+	"github.com/devflowfix/devflowfix/internal/queue"
+)
+
+// startAt is start, with servers of another kind.
+func startAt(t *testing.T, url string) *world {
+	t.Helper()
+	w := &world{T: t, url: url}
+	w.redis = w.connect()
+	w.client = queue.NewClient(w.redis)
+	w.inspector = asynq.NewInspectorFromRedisClient(w.redis)
+	return w
+}
+
+// work lets a handler say which tasks ran.
+func (w *world) work() (ran chan string, stop func()) {
+	ran = make(chan string, 1000)
+	return ran, w.serve(func(_ context.Context, task *asynq.Task) error { ran <- string(task.Payload()); return nil })
+}
+
+func TestASentinelsFailoverLosesNoWork(t *testing.T) {
+	t.Parallel()
+	s := localtest.RedisSentinel(t)
+	w := startAt(t, s.URL)
+	if found, err := w.client.Check(t.Context()); err != nil || !strings.Contains(found, "keeps its data") {
+		t.Errorf("Check = %q, %v", found, err)
+	}
+	ran, _ := w.work()
+	w.enqueue(evidence(1))
+	if got := next(t, ran); got != string(evidence(1).Payload) {
+		t.Errorf("%s ran", got)
+	}
+	later := evidence(2)
+	later.NotBefore = time.Now().Add(5 * time.Second)
+	w.enqueue(later)
+	if n, err := w.redis.Do(t.Context(), "WAIT", 1, 5000).Int(); err != nil || n != 1 {
+		t.Fatalf("the replica has it: %d, %v", n, err)
+	}
+	port := s.Failover(t)
+	eventually(t, "the client is at the new master", func() bool {
+		at, err := w.redis.ConfigGet(t.Context(), "port").Result()
+		return err == nil && at["port"] == port
+	})
+	w.enqueue(evidence(3))
+	for _, want := range []queue.Task{evidence(3), evidence(2)} {
+		if got := next(t, ran); got != string(want.Payload) {
+			t.Errorf("%s ran, want %s", got, want.Payload)
+		}
+	}
+}
+
+func TestTheQueuesWorkOnACluster(t *testing.T) {
+	t.Parallel()
+	w := startAt(t, localtest.RedisCluster(t))
+	if found, err := w.client.Check(t.Context()); err != nil || !strings.Contains(found, "keeps its data") {
+		t.Errorf("Check = %q, %v", found, err)
+	}
+	// A task in each queue, and each queue on the node that its name gives.
+	tasks := map[string]queue.Task{
+		queue.Deliveries: queue.NewDelivery(queue.Delivery{Scope: "rpc_1", ID: "guid"}, queue.Pack(nil, []byte("{}"))),
+		queue.HookQueue:  queue.NewHookEnsure("rpc_1"), queue.Incidents: evidence(1), queue.Sweep: queue.NewCompareRuns("rpc_1", time.Time{}),
+	}
+	for _, task := range tasks {
+		w.enqueue(task)
+	}
+	pending := w.pending()
+	for name := range tasks {
+		if pending[name] != 1 {
+			t.Errorf("%s holds %d tasks", name, pending[name])
+		}
+	}
+	if outcome, err := w.client.Enqueue(t.Context(), evidence(1)); err != nil || outcome != queue.Duplicate {
+		t.Errorf("once more: %s, %v", outcome, err)
+	}
+	w.abandon(evidence(2), time.Time{})
+	if n, err := w.client.Reclaim(t.Context()); err != nil || n != 1 {
+		t.Errorf("Reclaim = %d, %v", n, err)
+	}
+	ran, stop := w.work()
+	for range tasks {
+		next(t, ran)
+	}
+	stop()
+	if err := w.client.MarkSeen(t.Context(), "rpc_1", "guid"); err != nil {
+		t.Error(err)
+	}
+	if seen, err := w.client.Seen(t.Context(), "rpc_1", "guid"); err != nil || !seen {
+		t.Errorf("Seen = %t, %v", seen, err)
+	}
+}
+
+func TestJoinedEnqueuesArriveOnACluster(t *testing.T) {
+	t.Parallel()
+	const tasks = 300
+	w := startAt(t, localtest.RedisCluster(t))
+	c, g, _ := w.joint()
+	got := together(t.Context(), c, tasks, 2)
+	if len(got.errs) > 0 || got.outcomes[queue.Queued] != tasks || got.outcomes[queue.Duplicate] != tasks {
+		t.Errorf("%v, %d errors, the first %v; want each of %d tasks queued once", got.outcomes, len(got.errs), got.first(), tasks)
+	}
+	if joined, pipelines := g.joined.Load(), g.pipelines.Load(); pipelines >= joined/2 {
+		t.Errorf("%d commands went in %d pipelines", joined, pipelines)
+	}
+	// Deliveries ask for a key on any node beside their own.
+	if err := c.MarkSeen(t.Context(), "rpc_1", "guid-7"); err != nil {
+		t.Fatal(err)
+	}
+	deliver := func(id string) (queue.Outcome, error) {
+		d := queue.Delivery{Scope: "rpc_1", ID: id}
+		return c.EnqueueDelivery(t.Context(), queue.NewDelivery(d, queue.Pack(nil, []byte("{}"))), d.Scope, d.ID)
+	}
+	for id, want := range map[string]queue.Outcome{"guid-7": queue.Duplicate, "guid-8": queue.Queued, "guid-9": queue.Queued} {
+		if outcome, err := deliver(id); err != nil || outcome != want {
+			t.Errorf("%s: %s, %v; want %s", id, outcome, err, want)
+		}
+	}
+}
+
+// pending counts the tasks that wait, by queue.
+func (w *world) pending() map[string]int {
+	w.Helper()
+	stats, err := w.client.Stats(w.Context())
+	if err != nil {
+		w.Fatal(err)
+	}
+	pending := map[string]int{}
+	for _, s := range stats {
+		if s.State == "pending" {
+			pending[s.Queue] = s.Depth
+		}
+	}
+	return pending
+}

@@ -1,0 +1,48 @@
+package store_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestWhatIsNotDoneIsOwed(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	ann := w.user("ann")
+	c := w.connect(wanted(ann, nil))
+	w.exec(`INSERT INTO lanes (id, connection_id, workflow_key, branch, head_repository) OVERRIDING SYSTEM VALUE VALUES (1, $1, '1', 'main', '')`, c.ID)
+	for id, row := range map[int]struct{ evidence, age string }{
+		1: {"pending", "2 hours"}, 2: {"pending", "1 minute"}, 3: {"ready", "2 hours"}, 4: {"The log has expired.", "2 hours"}, 5: {"", "2 hours"},
+	} {
+		w.exec(`INSERT INTO runs (connection_id, run_id, attempt, lane_id, number, verdict, conclusion, title, trigger, sha, commit_title, author, url, finished_at, evidence, recorded_at)
+			VALUES ($1, $2, 1, 1, $2, 'failed', 'failure', '', '', '', '', '', '', now(), $3, now() - $4::interval)`, c.ID, id, row.evidence, row.age)
+	}
+	bob, eve := w.user("bob"), w.user("eve")
+	for id, row := range map[string]struct{ user, age, deleted string }{
+		"tmb_left": {bob, "2 hours", ""}, "tmb_new": {bob, "1 minute", ""}, "tmb_gone": {eve, "2 hours", "now"},
+	} {
+		w.exec(`INSERT INTO hook_tombstones (id, user_id, provider, repository_full_name, webhook_url, created_at, deleted_at)
+			VALUES ($1, $2, 'github', 'acme/shop', 'https://dff.example', now() - $3::interval, NULLIF($4, '')::timestamptz)`, id, row.user, row.age, row.deleted)
+	}
+	for _, user := range []string{bob, eve} { // bob's hooks need his grant still
+		w.exec(`INSERT INTO grants (user_id, provider, client, login, scopes, access_token, status) VALUES ($1, 'github', 'oauth', 'x', '{}', '', 'leaving')`, user)
+	}
+	owed, err := w.Owed(t.Context(), time.Now().Add(-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, task := range owed {
+		id, _, _ := strings.Cut(task.ID, eve+":")
+		got = append(got, id)
+	}
+	slices.Sort(got)
+	want := []string{"grant:forget:", "hook:remove:tmb_left", "incident:evidence:" + c.ID + ":1.1"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("owed (-want +got):\n%s", diff)
+	}
+}
