@@ -102,6 +102,9 @@ func (j *joiner) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if question != nil {
 			request.also = redis.NewIntCmd(context.Background(), question.keys...)
 		}
+		if err := ctx.Err(); err != nil {
+			return err // select would choose at random
+		}
 		select {
 		case j.requests <- request:
 		case <-j.stopped:

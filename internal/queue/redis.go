@@ -38,12 +38,12 @@ func Open(rawURL string) (redis.UniversalClient, error) {
 	}
 	if o.single != nil {
 		s := o.single
-		s.ContextTimeoutEnabled, s.MaxRetries = true, -1
+		s.ContextTimeoutEnabled, s.MaxRetries, s.DialerRetries = true, -1, 1
 		s.DialTimeout, s.ReadTimeout, s.WriteTimeout, s.PoolTimeout = patience, patience, patience, patience
 		return redis.NewClient(s), nil
 	}
 	m := o.many
-	m.ContextTimeoutEnabled, m.MaxRetries, m.MaxRedirects = true, -1, 1
+	m.ContextTimeoutEnabled, m.MaxRetries, m.DialerRetries, m.MaxRedirects = true, -1, 1, 1
 	m.DialTimeout, m.ReadTimeout, m.WriteTimeout, m.PoolTimeout = patience, patience, patience, patience
 	return redis.NewUniversalClient(m), nil
 }

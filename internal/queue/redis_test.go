@@ -73,13 +73,13 @@ func describe(t *testing.T, rdb redis.UniversalClient) string {
 		o := c.Options()
 		words, secure = []string{"one", o.Addr, string(rune('0' + o.DB))}, o.TLSConfig != nil
 		// go-redis turns -1 into 0 retries.
-		if !o.ContextTimeoutEnabled || o.MaxRetries > 0 || o.ReadTimeout.Seconds() != 1 || o.DialTimeout.Seconds() != 1 || o.PoolTimeout.Seconds() != 1 {
+		if !o.ContextTimeoutEnabled || o.MaxRetries > 0 || o.DialerRetries != 1 || o.ReadTimeout.Seconds() != 1 || o.DialTimeout.Seconds() != 1 || o.PoolTimeout.Seconds() != 1 {
 			t.Errorf("options = %+v", o)
 		}
 	case *redis.ClusterClient:
 		o := c.Options()
 		words, secure = append([]string{"many"}, o.Addrs...), o.TLSConfig != nil
-		if !o.ContextTimeoutEnabled || o.MaxRetries > 0 || o.MaxRedirects != 1 || o.ReadTimeout.Seconds() != 1 || o.DialTimeout.Seconds() != 1 || o.PoolTimeout.Seconds() != 1 {
+		if !o.ContextTimeoutEnabled || o.MaxRetries > 0 || o.DialerRetries != 1 || o.MaxRedirects != 1 || o.ReadTimeout.Seconds() != 1 || o.DialTimeout.Seconds() != 1 || o.PoolTimeout.Seconds() != 1 {
 			t.Errorf("options = %+v", o)
 		}
 	}
