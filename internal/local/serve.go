@@ -143,7 +143,7 @@ func (c *cluster) endPredecessor(ctx context.Context) error {
 	// Line 1 is the process, line 5 the folder of its socket.
 	lines := strings.Split(string(b), "\n")
 	if pid, err := strconv.Atoi(strings.TrimSpace(lines[0])); err == nil && pid > 0 && len(lines) > 4 && answers(ctx, lines[4]) {
-		if err := endStranger(ctx, pid, note); err != nil {
+		if err := endStranger(ctx, pid, note, lines[4]); err != nil {
 			return fmt.Errorf("stop the earlier server, process %d: %w", pid, err)
 		}
 	}
@@ -152,8 +152,9 @@ func (c *cluster) endPredecessor(ctx context.Context) error {
 
 // endStranger stops a server that is no child of ours and waits for it to
 // remove its note, the last thing it does. Its process may stay longer: where
-// nobody waits for orphans, as in many containers, it is a zombie for ever.
-func endStranger(ctx context.Context, pid int, note string) error {
+// nobody waits for orphans, as in many containers, it is a zombie for ever. One
+// that was killed removes no note; its children may answer for a moment more.
+func endStranger(ctx context.Context, pid int, note, socketFolder string) error {
 	ctx, cancel := context.WithTimeout(ctx, leftoversWithin)
 	defer cancel()
 	if err := syscall.Kill(pid, syscall.SIGINT); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -161,6 +162,9 @@ func endStranger(ctx context.Context, pid int, note string) error {
 	}
 	for {
 		if _, err := os.Stat(note); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) && !answers(ctx, socketFolder) {
 			return nil
 		}
 		if err := pause(ctx); err != nil {
