@@ -293,7 +293,12 @@ var troubles = []struct {
 		return nil
 	}},
 	{"a hook points elsewhere", "", func(c *chaos, at chaosConnection, _ uint64) func() {
-		c.edit(at, func(h *forgesim.Hook) { h.URL = c.URL + "/elsewhere" })
+		// A hook whose making was not answered yet has nothing but its URL to
+		// tell that it is ours.
+		if h, there := c.hookOf(at); there && c.works("postgres") &&
+			c.Count(`SELECT count(*) FROM repository_connections WHERE id = $1 AND webhook_id = $2`, at.ID, h.ID) == 1 {
+			c.edit(at, func(h *forgesim.Hook) { h.URL = c.URL + "/elsewhere" })
+		}
 		return nil
 	}},
 	{"a hook has another secret", "", func(c *chaos, at chaosConnection, _ uint64) func() {
