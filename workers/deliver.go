@@ -76,7 +76,7 @@ func (d Deps) applyDelivery(ctx context.Context, dl queue.Delivery) error {
 	if err != nil {
 		return err
 	}
-	looks, err := d.looksAt(ctx, dl, event, connections)
+	looks, err := d.looksAt(ctx, dl, event)
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (d Deps) decode(ctx context.Context, dl queue.Delivery) (forge.Event, error
 // installation is there and not suspended.
 func (d Deps) concerned(ctx context.Context, dl queue.Delivery, event forge.Event) ([]store.Connection, error) {
 	if dl.FromApp() {
-		return d.Store.Followers(ctx, event.Installation, event.Repository)
+		return d.followers(ctx, event)
 	}
 	c, err := d.Store.Connection(ctx, dl.Scope)
 	if fault.Is(err, fault.NotFound) {

@@ -25,6 +25,10 @@ func (d Deps) syncInstallation(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
+	return d.lookAtInstallation(ctx, want)
+}
+
+func (d Deps) lookAtInstallation(ctx context.Context, want queue.InstallationSync) error {
 	if _, err := d.App.App(ctx); err != nil {
 		return unlessNone(err)
 	}
@@ -50,25 +54,35 @@ func unlessNone(err error) error {
 }
 
 // looksAt are the tasks for which a delivery of the App is the occasion.
-func (d Deps) looksAt(ctx context.Context, dl queue.Delivery, e forge.Event, followers []store.Connection) ([]queue.Task, error) {
-	if !dl.FromApp() || e.Installation == 0 {
+func (d Deps) looksAt(ctx context.Context, dl queue.Delivery, e forge.Event) ([]queue.Task, error) {
+	if !dl.FromApp() || e.Installation == 0 || e.Kind != forge.InstallationEvent && !movesRepository(e) {
 		return nil, nil
-	}
-	cause := dl.ID
-	if e.Kind != forge.InstallationEvent && !movesRepository(e) {
-		if len(followers) > 0 || e.Repository.ID == 0 {
-			return nil, nil
-		}
-		// The event that told of the installation or the repository is late or
-		// lost.
-		if misses, err := d.Store.Misses(ctx, e.Installation, e.Repository); err != nil || !misses {
-			return nil, err
-		}
-		cause = "missing"
 	}
 	now, err := d.Store.Clock(ctx)
 	want := queue.InstallationSync{InstallationID: e.Installation, SenderID: e.SenderID, Since: now}
-	return []queue.Task{queue.NewInstallationSync(want, cause)}, err
+	return []queue.Task{queue.NewInstallationSync(want, dl.ID)}, err
+}
+
+// followers are the connections that a delivery of the App is for. When the
+// event that told of its installation or repository is late or lost, GitHub is
+// asked first: the delivery would be nobody's.
+func (d Deps) followers(ctx context.Context, e forge.Event) ([]store.Connection, error) {
+	list, err := d.Store.Followers(ctx, e.Installation, e.Repository)
+	if err != nil || len(list) > 0 || e.Installation == 0 || e.Repository.ID == 0 || e.Kind == forge.InstallationEvent || movesRepository(e) {
+		return list, err
+	}
+	if misses, err := d.Store.Misses(ctx, e.Installation, e.Repository); err != nil || !misses {
+		return nil, err
+	}
+	now, err := d.Store.Clock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want := queue.InstallationSync{InstallationID: e.Installation, SenderID: e.SenderID, Since: now}
+	if err := d.lookAtInstallation(ctx, want); err != nil {
+		return nil, err
+	}
+	return d.Store.Followers(ctx, e.Installation, e.Repository)
 }
 
 // movesRepository reports whether an event may change what an installation

@@ -139,6 +139,19 @@ func TestLostEventsOfInstallationsAreMadeUpFor(t *testing.T) {
 	half.Within(harness.Takeover, "the same, in spite of what was lost", func() bool { return cmp.Equal(want, state(half)) })
 }
 
+func TestARunThatComesBeforeItsRepositoryIsNotLost(t *testing.T) {
+	t.Parallel()
+	w := harness.Start(t, harness.Options{GitHubApp: true})
+	id := w.Install("acme", "shop")
+	w.Eventually("the connection", func() bool { return w.Count(installedConnections) == 1 })
+	w.ChangeInstallation(id, forgesim.InstallationChange{Add: []string{"acme/late"}, Drop: true})
+	w.Play(harness.Run{Provider: "github", Repository: "acme/late", Branch: "main", Conclusion: "failure"})
+	w.Eventually("its incident", func() bool { return w.Count(`SELECT count(*) FROM incidents`) == 1 })
+	if n := w.Count(`SELECT count(*) FROM deliveries WHERE event = 'workflow_run' AND outcome = 'nobody'`); n != 0 {
+		t.Errorf("%d deliveries were nobody's", n)
+	}
+}
+
 func TestAnInstallationThatIsNoneOfOursIsIgnored(t *testing.T) {
 	t.Parallel()
 	w := harness.Start(t, harness.Options{GitHubApp: true})

@@ -64,9 +64,23 @@ func (u *User) Connect(provider, repository string) Connection {
 		"provider": provider, "repository_full_name": repository, "auto_pr_enabled": true, "setup_webhook": true,
 		"webhook_events": events[provider],
 	}, &c)
-	if status != http.StatusCreated || c.HookStatus != "active" {
+	if status != http.StatusCreated {
 		u.w.tb.Fatalf("connect %s: %d, %+v", repository, status, c)
 	}
+	return u.Active(c)
+}
+
+// Active waits for the hook of a new connection. The answer that made it says
+// pending when the worker took longer than a user is kept waiting.
+func (u *User) Active(c Connection) Connection {
+	u.w.tb.Helper()
+	if c.HookStatus == "active" {
+		return c
+	}
+	u.w.Eventually("the hook of "+c.FullName, func() bool {
+		c = u.Connection(c.ID)
+		return c.HookStatus == "active"
+	})
 	return c
 }
 
