@@ -56,7 +56,7 @@ var events = map[string][]string{
 	"gitlab": {"pipeline_events", "merge_requests_events", "push_events"},
 }
 
-// Connect connects a repository and expects its hook to be active at once.
+// Connect connects a repository and waits for its hook.
 func (u *User) Connect(provider, repository string) Connection {
 	u.w.tb.Helper()
 	var c Connection
@@ -67,12 +67,12 @@ func (u *User) Connect(provider, repository string) Connection {
 	if status != http.StatusCreated {
 		u.w.tb.Fatalf("connect %s: %d, %+v", repository, status, c)
 	}
-	return u.Active(c)
+	return u.whenActive(c)
 }
 
-// Active waits for the hook of a new connection. The answer that made it says
+// whenActive waits for the hook of a new connection. The answer that made it says
 // pending when the worker took longer than a user is kept waiting.
-func (u *User) Active(c Connection) Connection {
+func (u *User) whenActive(c Connection) Connection {
 	u.w.tb.Helper()
 	if c.HookStatus == "active" {
 		return c
