@@ -26,8 +26,7 @@ func (d Deps) auditRoutes(api huma.API) {
 type auditInput struct {
 	All    bool   `query:"all" doc:"Everybody's entries; for operators."`
 	Action string `query:"action" maxLength:"100" doc:"Only this action."`
-	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
-	Cursor string `query:"cursor" maxLength:"500" doc:"next_cursor of the page before."`
+	Page
 }
 
 type auditEntry struct {

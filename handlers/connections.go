@@ -265,8 +265,7 @@ type connectionPath struct {
 
 type listConnectionsInput struct {
 	Repository string `query:"repository" maxLength:"500" doc:"Only this repository, by its full name."`
-	Limit      int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
-	Cursor     string `query:"cursor" maxLength:"500" doc:"next_cursor of the page before."`
+	Page
 }
 
 type connectionPage struct {

@@ -62,8 +62,7 @@ type listDeliveriesInput struct {
 	ID      string `path:"id" maxLength:"64"`
 	Event   string `query:"event" maxLength:"128"`
 	Outcome string `query:"outcome" enum:"applied,nobody,failed"`
-	Limit   int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
-	Cursor  string `query:"cursor" maxLength:"500" doc:"next_cursor of the page before."`
+	Page
 }
 
 type deliveryPage struct {

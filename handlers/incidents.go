@@ -78,8 +78,7 @@ type listIncidentsInput struct {
 	Branch     string `query:"branch" maxLength:"1000"`
 	Severity   string `query:"severity" enum:"critical,high,medium,low"`
 	Since      string `query:"since" format:"date-time" doc:"Only incidents opened at or after this time (RFC 3339)."`
-	Limit      int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
-	Cursor     string `query:"cursor" maxLength:"500" doc:"next_cursor of the page before."`
+	Page
 }
 
 type incidentPage struct {

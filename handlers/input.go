@@ -54,6 +54,12 @@ func newCursor(parts ...string) *string {
 	return &c
 }
 
+// Page is which part of a list a caller asks for.
+type Page struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
+	Cursor string `query:"cursor" maxLength:"500" doc:"next_cursor of the page before."`
+}
+
 // readCursor returns the n parts of a cursor; empty ones for the first page.
 func readCursor(cursor string, n int) ([]string, error) {
 	if cursor == "" {

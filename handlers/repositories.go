@@ -50,8 +50,7 @@ type listRepositoriesInput struct {
 	Provider   forge.Provider `path:"provider" enum:"github,gitlab"`
 	Search     string         `query:"search" maxLength:"100" doc:"A part of the name."`
 	Visibility string         `query:"visibility" enum:"public,private"`
-	Limit      int            `query:"limit" minimum:"1" maximum:"100" default:"50"`
-	Cursor     string         `query:"cursor" maxLength:"500" doc:"next_cursor of the page before."`
+	Page
 }
 
 type repositoryPage struct {

@@ -148,9 +148,8 @@ func (d Deps) rotateAllSecrets(ctx context.Context, caller auth.Identity, _ *str
 }
 
 type historyInput struct {
-	ID     string `path:"id" maxLength:"64"`
-	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
-	Cursor string `query:"cursor" maxLength:"500" doc:"next_cursor of the page before."`
+	ID string `path:"id" maxLength:"64"`
+	Page
 }
 
 type historyPage struct {

@@ -157,7 +157,7 @@ func TestWhoWaitsForAnothersRefreshMayGoAway(t *testing.T) {
 		second <- err
 	}()
 	w.Eventually("the second waits for the first", func() bool {
-		return w.Count(`SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM grants%FOR UPDATE'`) == 1
+		return w.Count(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FROM grants%FOR UPDATE'`) == 1
 	})
 	leave()
 	if err := <-second; !errors.Is(err, context.Canceled) && !fault.Is(err, fault.Unavailable) {

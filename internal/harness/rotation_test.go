@@ -17,7 +17,7 @@ import (
 func turning(t *testing.T) *harness.World {
 	t.Helper()
 	w := harness.Start(t, harness.Options{NoWorker: true, Quiet: true})
-	w.App.Rotation.Spread, w.App.Rotation.Patience = time.Second, time.Second
+	w.App.Rotation.Spread, w.App.Rotation.Patience = 2*time.Second, time.Second
 	w.Work()
 	return w
 }
@@ -65,7 +65,7 @@ func TestAHundredRotationsUnderLoadLoseNothing(t *testing.T) {
 	ann := w.User("ann")
 	all := connectMany(w, ann, each)
 	old := map[string]bool{}
-	stop := loadOf(w, all)
+	stop := loadOf(t, w, all)
 	for round := range rounds {
 		for i, c := range all {
 			old[w.SecretOf(c.provider, c.HookID)] = true
@@ -94,8 +94,9 @@ func TestAHundredRotationsUnderLoadLoseNothing(t *testing.T) {
 }
 
 // loadOf lets workflows of all connections run until it is stopped, about ten a
-// second so that the workers keep up, and then counts the deliveries that came of them and those that were refused.
-func loadOf(w *harness.World, all []turned) (stop func() (sent, refused int)) {
+// second so that the workers keep up. Then it counts the deliveries that came
+// of them and those that were refused.
+func loadOf(t *testing.T, w *harness.World, all []turned) (stop func() (sent, refused int)) {
 	before := len(w.Sim.Deliveries())
 	pace := time.NewTicker(100 * time.Millisecond)
 	done := make(chan struct{})
@@ -120,6 +121,7 @@ func loadOf(w *harness.World, all []turned) (stop func() (sent, refused int)) {
 		for _, d := range w.Sim.Deliveries()[before:] {
 			sent++
 			if d.StatusCode != http.StatusOK {
+				t.Logf("%s of %s was answered with %d", d.GUID, d.Repository, d.StatusCode)
 				refused++
 			}
 		}
@@ -133,7 +135,7 @@ func TestSecretsRotateByAgeAndInBulkAndTheOldOneEnds(t *testing.T) {
 	ann, bob := w.User("ann"), w.User("bob")
 	all := connectMany(w, ann, 2)
 	bob.Connect("github", "acme/bobs")
-	stop := loadOf(w, all)
+	stop := loadOf(t, w, all)
 
 	// By age: a sweep finds the hooks whose secrets are 91 days old.
 	if n := len(w.Rows(`
