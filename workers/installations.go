@@ -71,17 +71,21 @@ func (d Deps) followers(ctx context.Context, e forge.Event) ([]store.Connection,
 	if err != nil || len(list) > 0 || e.Installation == 0 || e.Repository.ID == 0 || e.Kind == forge.InstallationEvent || movesRepository(e) {
 		return list, err
 	}
-	if misses, err := d.Store.Misses(ctx, e.Installation, e.Repository); err != nil || !misses {
-		return nil, err
-	}
-	now, err := d.Store.Clock(ctx)
+	misses, err := d.Store.Misses(ctx, e.Installation, e.Repository)
 	if err != nil {
 		return nil, err
 	}
-	want := queue.InstallationSync{InstallationID: e.Installation, SenderID: e.SenderID, Since: now}
-	if err := d.lookAtInstallation(ctx, want); err != nil {
-		return nil, err
+	if misses {
+		now, err := d.Store.Clock(ctx)
+		if err != nil {
+			return nil, err
+		}
+		want := queue.InstallationSync{InstallationID: e.Installation, SenderID: e.SenderID, Since: now}
+		if err := d.lookAtInstallation(ctx, want); err != nil {
+			return nil, err
+		}
 	}
+	// Another worker may have brought it since the first look.
 	return d.Store.Followers(ctx, e.Installation, e.Repository)
 }
 
