@@ -24,8 +24,8 @@ import (
 //	go test ./internal/harness -run Chaos -timeout 2h -args -chaos.connections 200 -chaos.deliveries 50000
 var (
 	chaosSeed        = flag.Uint64("chaos.seed", 20261124, "what the chaos is drawn from")
-	chaosConnections = flag.Int("chaos.connections", 12, "connections of the chaos, on both forges")
-	chaosDeliveries  = flag.Int("chaos.deliveries", 600, "about how many deliveries come in the chaos")
+	chaosConnections = flag.Int("chaos.connections", 8, "connections of the chaos, on both forges")
+	chaosDeliveries  = flag.Int("chaos.deliveries", 300, "about how many deliveries come in the chaos")
 )
 
 // TestChaosEndsAsIfNothingHadHappened lets workflows run on both forges while
@@ -35,7 +35,7 @@ var (
 func TestChaosEndsAsIfNothingHadHappened(t *testing.T) {
 	t.Parallel()
 	c := startChaos(t)
-	for i, s := range c.draw(max(*chaosDeliveries/5, len(troubles))) {
+	for i, s := range c.draw(max(*chaosDeliveries/3, len(troubles))) {
 		c.step(i, s)
 	}
 	c.calm()
