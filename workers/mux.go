@@ -13,6 +13,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/hook"
+	"github.com/devflowfix/devflowfix/internal/notify"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
 	"github.com/devflowfix/devflowfix/internal/telemetry"
@@ -36,6 +37,9 @@ type Deps struct {
 	HookURL func(forge.Provider) string
 	// Rotation says when the secrets of hooks change.
 	Rotation hook.RotationPolicy
+	// Notices and Senders are what is told of incidents, and to whom.
+	Notices Notices
+	Senders notify.Senders
 	Now      func() time.Time
 }
 
@@ -51,6 +55,9 @@ func (d Deps) Mux() *asynq.ServeMux {
 	mux.HandleFunc(queue.TypeGrantForget, d.forgetGrant)
 	mux.HandleFunc(queue.TypeInstallationSync, d.syncInstallation)
 	mux.HandleFunc(queue.TypeAccessRefresh, d.refreshAccess)
+	mux.HandleFunc(queue.TypeNotifyFan, d.fanNotice)
+	mux.HandleFunc(queue.TypeNotifySend, d.sendNotice)
+	mux.HandleFunc(queue.TypeNotifyDigest, d.sendDigest)
 	mux.HandleFunc(queue.TypeSweepInstallations, d.sweepInstallations)
 	mux.HandleFunc(queue.TypeSweepGrants, d.sweepGrants)
 	mux.HandleFunc(queue.TypeSweepHooks, d.sweepHooks)

@@ -117,6 +117,6 @@ func (d Deps) sweepRetention(ctx context.Context, _ *asynq.Task) error {
 		return err
 	}
 	zerolog.Ctx(ctx).Info().Int("partitions", expired.Partitions).Int64("keys", expired.Keys).
-		Int64("bodies", expired.Bodies).Int64("tombstones", expired.Tombstones).Int64("logins", expired.Logins).Msg("retention applied")
+		Int64("bodies", expired.Bodies).Int64("tombstones", expired.Tombstones).Int64("logins", expired.Logins).Int64("notices", expired.Notices).Msg("retention applied")
 	return nil
 }

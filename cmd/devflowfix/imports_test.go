@@ -17,7 +17,7 @@ const module = "github.com/devflowfix/devflowfix/"
 var layers = [][]string{
 	{"migrations", "internal/fault", "internal/secret", "internal/telemetry", "internal/egress", "internal/forgesim"},
 	{"internal/forge", "internal/forge/payload", "internal/local"},
-	{"internal/queue", "internal/hook", "internal/delivery", "internal/incident", "internal/owner"},
+	{"internal/queue", "internal/hook", "internal/delivery", "internal/incident", "internal/owner", "internal/notify"},
 	{"internal/forge/github", "internal/forge/gitlab", "internal/store", "internal/auth", "internal/config", "internal/web"},
 	{"handlers", "workers"},
 	{"internal/app"},

@@ -21,6 +21,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/forge/github"
 	"github.com/devflowfix/devflowfix/internal/forge/gitlab"
 	"github.com/devflowfix/devflowfix/internal/hook"
+	"github.com/devflowfix/devflowfix/internal/notify"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -44,6 +45,7 @@ type App struct {
 	queue     *queue.Client
 	relay     *queue.Relay
 	receivers map[forge.Provider]forge.Receiver
+	senders   notify.Senders
 }
 
 // New builds the parts. It makes no connection yet.
@@ -75,6 +77,7 @@ func New(cfg config.Config, log zerolog.Logger) (*App, error) {
 		queue:     client,
 		relay:     queue.NewRelay(client, st, log),
 		receivers: map[forge.Provider]forge.Receiver{forge.GitHub: github.Receiver{}, forge.GitLab: gitlab.Receiver{}},
+		senders:   notify.NewSenders(network, notify.Endpoints{SlackAPI: cfg.SlackURL, PagerDuty: cfg.PagerDutyURL}),
 	}
 	a.Callers = &auth.Callers{Tokens: a.Tokens, Directory: directory{st}, Admins: cfg.Admins, Now: time.Now}
 	if cfg.OIDC.Issuer != "" {

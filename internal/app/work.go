@@ -36,6 +36,7 @@ func (a *App) workers() workers.Deps {
 		Retention: time.Duration(a.Config.RetentionDays) * 24 * time.Hour,
 		HookURL:   func(p forge.Provider) string { return a.Config.BaseURL + handlers.WebhookPath(p) },
 		Rotation:  a.Rotation,
+		Senders:   a.senders,
 		Now:       a.Now,
 	}
 }

@@ -34,6 +34,10 @@ type Config struct {
 	GitHub  GitHub
 	GitLab  GitLab
 	OIDC    OIDC
+	// SlackURL is Slack's API and PagerDutyURL PagerDuty's events, both without
+	// a slash at the end.
+	SlackURL     string
+	PagerDutyURL string
 	// Admins are operators by their accounts: github:LOGIN, gitlab:LOGIN or
 	// oidc:NAME, in lower case.
 	Admins []string

@@ -36,6 +36,8 @@ var settings = []setting{
 	{name: "GITLAB_URL", preset: "https://gitlab.com", read: urlWith(func(c *Config, v string) { c.GitLab.URL = strings.TrimSuffix(v, "/") }, "https", "http")},
 	{name: "GITLAB_OAUTH_CLIENT_ID", read: text(func(c *Config, v string) { c.GitLab.OAuth.ClientID = v })},
 	{name: "GITLAB_OAUTH_CLIENT_SECRET", read: text(func(c *Config, v string) { c.GitLab.OAuth.ClientSecret = secret.NewText(v) })},
+	{name: "SLACK_API_URL", preset: "https://slack.com/api", read: urlWith(func(c *Config, v string) { c.SlackURL = strings.TrimSuffix(v, "/") }, "https", "http")},
+	{name: "PAGERDUTY_EVENTS_URL", preset: "https://events.pagerduty.com", read: urlWith(func(c *Config, v string) { c.PagerDutyURL = strings.TrimSuffix(v, "/") }, "https", "http")},
 	{name: "OIDC_ISSUER", read: urlWith(func(c *Config, v string) { c.OIDC.Issuer = v }, "https", "http")},
 	{name: "OIDC_AUDIENCE", read: text(func(c *Config, v string) { c.OIDC.Audience = v })},
 	{name: "ADMINS", read: readAdmins},

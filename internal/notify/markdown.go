@@ -120,7 +120,6 @@ const signs = "@#!~%&$^"
 // mentions in what Markdown has made.
 func mdEscape(s string) string {
 	var b strings.Builder
-	var last rune
 	for _, r := range oneLine(s) {
 		switch {
 		case strings.ContainsRune(signs, r):
@@ -130,17 +129,12 @@ func mdEscape(s string) string {
 			b.WriteString(apart + "\\" + string(r) + apart)
 		case r < utf8.RuneSelf && isPunctuation(r):
 			b.WriteString("\\" + string(r))
-		case isDigit(r) && isDigit(last):
-			b.WriteString(string(r))
 		default:
 			b.WriteRune(r)
 		}
-		last = r
 	}
 	return b.String()
 }
-
-func isDigit(r rune) bool { return r >= '0' && r <= '9' }
 
 // isPunctuation tells the characters that a backslash makes plain
 // (spec.commonmark.org 0.31, "Backslash escapes").

@@ -55,6 +55,11 @@ var classes = map[string]class{
 	TypeGrantRefresh: {queue: HookQueue, retries: 20, timeout: time.Minute},
 	TypeGrantForget:  {queue: HookQueue, retries: 200, timeout: time.Minute},
 	TypeEvidence:     {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
+	TypeNotifyFan:    {queue: Notify, retries: 60, timeout: time.Minute},
+	// A hundred tries of up to an hour and a quarter are four days: a receiver
+	// may be down over a weekend.
+	TypeNotifySend:   {queue: Notify, retries: 100, timeout: 2 * time.Minute},
+	TypeNotifyDigest: {queue: Notify, retries: 100, timeout: 2 * time.Minute},
 	// Finished ones are kept for a while, so that a repository which is missing
 	// has its installation looked at once in that time, not for every delivery.
 	TypeInstallationSync: {queue: HookQueue, retries: 60, timeout: 5 * time.Minute, keep: 10 * time.Minute},

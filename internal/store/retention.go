@@ -39,6 +39,7 @@ type Expired struct {
 	Bodies     int64
 	Tombstones int64
 	Logins     int64 // sessions and refresh tokens
+	Notices    int64 // that are settled, and messages of incidents that are gone
 }
 
 // Expire drops the deliveries, ledger keys and left-over bodies of before the
@@ -74,6 +75,8 @@ func (s *Store) Expire(ctx context.Context, keep time.Time) (Expired, error) {
 		{&e.Tombstones, `DELETE FROM hook_tombstones WHERE created_at < $1`},
 		{&e.Logins, `DELETE FROM sessions WHERE expiry < $1`},
 		{&e.Logins, `DELETE FROM refresh_tokens WHERE expires_at < $1`},
+		{&e.Notices, `DELETE FROM notification_notices WHERE created_at < $1 AND outcome <> 'waiting'`},
+		{&e.Notices, `DELETE FROM notification_messages WHERE sent_at < $1 AND incident_id NOT IN (SELECT id FROM incidents)`},
 	} {
 		result, err := s.db.ExecContext(ctx, old.sql, keep)
 		if err != nil {

@@ -56,6 +56,16 @@ var sealedTables = []sealedTable{
 			UPDATE github_app SET client_secret = ($3::text[])[1], webhook_secret = ($3::text[])[2], private_key = ($3::text[])[3]
 			WHERE id::text = ($1::text[])[1] AND ARRAY[client_secret, webhook_secret, private_key] = $2::text[]`,
 	},
+	{
+		name:  "channels",
+		count: `SELECT count(*) FROM notification_channels`,
+		page: `
+			SELECT ARRAY[id] AS key, ARRAY[url, secret, secret_previous] AS tokens
+			FROM notification_channels WHERE id > ($1::text[])[1] ORDER BY id LIMIT $2`,
+		swap: `
+			UPDATE notification_channels SET url = ($3::text[])[1], secret = ($3::text[])[2], secret_previous = ($3::text[])[3]
+			WHERE id = ($1::text[])[1] AND ARRAY[url, secret, secret_previous] = $2::text[]`,
+	},
 }
 
 // keyCheckTable comes last, when all else is under the first key: until then,

@@ -10,6 +10,7 @@ const (
 	ConnectionID = "connection_id"
 	Installation = "installation_id"
 	IncidentID   = "incident_id"
+	ChannelID    = "channel_id"
 	RunID        = "run_id"
 	Provider     = "provider"
 	Repository   = "repository"
