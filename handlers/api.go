@@ -56,6 +56,7 @@ func (d Deps) mountAPI(mux *http.ServeMux) {
 	d.grantRoutes(api)
 	d.credentialRoutes(api)
 	d.auditRoutes(api)
+	d.notificationRoutes(api)
 	describeProblem(api)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/notify"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -20,25 +21,28 @@ import (
 
 // Deps are what handlers work with.
 type Deps struct {
-	BaseURL     string // where the forges reach us, without a slash at its end
-	Store       *store.Store
-	Directory   Directory
-	Queue       *queue.Client
-	Relay       *queue.Relay
-	Redis       redis.UniversalClient // for the queues' desk
-	Callers     *auth.Callers
-	Sessions    *Sessions
-	Access      *auth.Access
-	App         Registration
-	GitHubURL   string // of its pages, without a slash at its end
-	Receivers   map[forge.Provider]forge.Receiver
-	Refused     func(connectionID string) // see Receiver
-	Events      map[forge.Provider]Events
-	OpsPassword secret.Text
-	Metrics     *telemetry.Metrics
-	Log         zerolog.Logger
-	Now         func() time.Time
-	ProxyHops   int // reverse proxies before us
+	BaseURL   string // where the forges reach us, without a slash at its end
+	Store     *store.Store
+	Directory Directory
+	Queue     *queue.Client
+	Relay     *queue.Relay
+	Redis     redis.UniversalClient // for the queues' desk
+	Callers   *auth.Callers
+	Sessions  *Sessions
+	Access    *auth.Access
+	App       Registration
+	GitHubURL string // of its pages, without a slash at its end
+	Receivers map[forge.Provider]forge.Receiver
+	Refused   func(connectionID string) // see Receiver
+	Events    map[forge.Provider]Events
+	Senders   notify.Senders
+	// AllowPrivate says that private networks may be told too.
+	AllowPrivate bool
+	OpsPassword  secret.Text
+	Metrics      *telemetry.Metrics
+	Log          zerolog.Logger
+	Now          func() time.Time
+	ProxyHops    int // reverse proxies before us
 
 	limits limits
 	looked *lookedAt

@@ -40,7 +40,7 @@ type Deps struct {
 	// Notices and Senders are what is told of incidents, and to whom.
 	Notices Notices
 	Senders notify.Senders
-	Now      func() time.Time
+	Now     func() time.Time
 }
 
 // Mux routes each type of task to its handler.

@@ -97,6 +97,7 @@ func (a *App) handler(directory handlers.Directory, q *queue.Client, r *refusals
 			forge.GitHub: {Known: github.EventNames(), Default: github.DefaultEvents()},
 			forge.GitLab: {Known: gitlab.EventNames(), Default: gitlab.DefaultEvents()},
 		},
+		Senders: a.senders, AllowPrivate: a.Config.AllowPrivate,
 		OpsPassword: a.Config.OpsPassword,
 		Metrics:     a.Metrics,
 		Log:         a.log,

@@ -57,9 +57,18 @@ var visits = []visit{
 	{operation: "list-api-tokens", other: 200, owner: 200},
 	{operation: "list-audit", other: 200, owner: 200},
 	{operation: "list-audit", query: "all=true", other: 403, operator: 200, owner: 403},
+	{operation: "create-channel", body: `{"kind":"pagerduty","name":"mine","routing_key":"0123456789abcdef0123456789abcdef"}`, other: 201, owner: 201},
+	{operation: "list-channels", other: 200, owner: 200},
+	{operation: "show-channel", of: "channel", owner: 200},
+	{operation: "change-channel", of: "channel", body: `{"name":"another name"}`, owner: 200},
+	{operation: "test-channel", of: "channel", owner: 200},
+	{operation: "rotate-channel-secret", of: "channel", owner: 200},
+	{operation: "show-notification-settings", other: 200, owner: 200},
+	{operation: "set-notification-settings", body: `{"time_zone":"Europe/Berlin","quiet_from":"22:00","quiet_to":"07:00","quiet_weekends":true,"digest":"off"}`, other: 200, owner: 200},
 	{operation: "refresh-tokens", public: true, body: `{"refresh_token":""}`, nobody: 422, other: 422, owner: 422},
 	{operation: "log-out", public: true, body: `{}`, nobody: 200, other: 200, owner: 200},
 	{operation: "revoke-api-token", of: "token", owner: 204},
+	{operation: "delete-channel", of: "channel", owner: 204},
 	{operation: "disconnect-repository", of: "connection", query: "delete_webhook=true", owner: 200},
 	{operation: "forget-grant", query: "confirm=true", other: 200, owner: 200},
 }
@@ -92,9 +101,11 @@ func startWalk(t *testing.T) (w *walk, ann, bob, root *harness.User) {
 		return len(list) == 1 && len(ann.Incident(list[0].ID).FailedJobs) > 0
 	})
 	_, token := makeToken(w.World, ann, "write")
-	w.ids = map[string]string{"connection": c.ID, "incident": ann.Incidents("acme/secret")[0].ID, "token": token.ID,
+	var channel struct{ ID, Secret string }
+	ann.Call(http.MethodPost, "/api/v2/notifications/channels", map[string]any{"kind": "webhook", "name": "ann's own", "url": w.SimURL + "/nowhere"}, &channel)
+	w.ids = map[string]string{"channel": channel.ID, "connection": c.ID, "incident": ann.Incidents("acme/secret")[0].ID, "token": token.ID,
 		"delivery": w.Sim.Deliveries()[0].GUID}
-	w.foreign = []string{ann.ID, c.ID, w.ids["incident"], token.ID, token.Hint + `"`, "acme/secret"}
+	w.foreign = []string{ann.ID, c.ID, w.ids["incident"], token.ID, token.Hint + `"`, "acme/secret", channel.ID, "ann's own", channel.Secret}
 	return w, ann, bob, root
 }
 

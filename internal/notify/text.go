@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -96,13 +97,13 @@ func (n Notice) sentence() (actor, what string) {
 	return actor, what
 }
 
-// Sample is what a channel is sent when its user tries it.
-func Sample(c Channel, id, url string) Notice {
-	n := Notice{ID: "test." + id, Kind: Test, At: c.CreatedAt, Actor: "devflowfix", Reason: "This is a test of the channel. Nothing has failed."}
+// Sample is what a channel is sent when its user tries it; id tells tries apart.
+func Sample(c Channel, id, url string, now time.Time) Notice {
+	n := Notice{ID: "test_" + id, Kind: Test, At: now, Actor: "devflowfix", Reason: "This is a test of the channel. Nothing has failed."}
 	n.Incident = Incident{
-		ID: "test_" + id, Episode: 1, URL: url, Repository: "example/shop", Provider: "github", Workflow: "CI", Job: "test", Branch: "main",
+		ID: "test_" + c.ID, Episode: 1, URL: url, Repository: "example/shop", Provider: "github", Workflow: "CI", Job: "test", Branch: "main",
 		Scope: ScopeBranch, Status: "open", Severity: "low", Title: "Test of a notification channel", Headline: "Nothing has failed",
-		Lines: []string{"This is where the lines around the error stand."}, OpenedAt: c.CreatedAt, Reason: n.Reason, Occurrences: 1,
+		Lines: []string{"This is where the lines around the error stand."}, OpenedAt: now, Reason: n.Reason, Occurrences: 1,
 	}
 	return n
 }
