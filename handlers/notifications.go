@@ -38,7 +38,7 @@ func (d Deps) notificationRoutes(api huma.API) {
 	huma.Register(api, huma.Operation{
 		OperationID: "change-channel", Method: http.MethodPatch, Path: channels + "/{id}",
 		Summary: "Change, disable or enable a notification channel", Tags: tags,
-		Errors: slices.Concat(everyRoute, bodyRoute, []int{http.StatusNotFound, http.StatusBadGateway}),
+		Errors: slices.Concat(everyRoute, bodyRoute, []int{http.StatusNotFound}),
 	}, call(d.changeChannel))
 	huma.Register(api, huma.Operation{
 		OperationID: "delete-channel", Method: http.MethodDelete, Path: channels + "/{id}", DefaultStatus: http.StatusNoContent,
@@ -55,7 +55,7 @@ func (d Deps) notificationRoutes(api huma.API) {
 		OperationID: "rotate-channel-secret", Method: http.MethodPost, Path: channels + "/{id}/rotate-secret",
 		Summary: "Change the secret that signs a webhook, without losing a notice", Tags: tags,
 		Description: "The new secret is shown once. For a day, what is sent carries the signatures of both.",
-		Errors:      slices.Concat(everyRoute, []int{http.StatusNotFound, http.StatusConflict, http.StatusBadGateway}),
+		Errors:      slices.Concat(everyRoute, []int{http.StatusNotFound, http.StatusConflict}),
 	}, call(d.rotateChannelSecret))
 	huma.Register(api, huma.Operation{
 		OperationID: "show-notification-settings", Method: http.MethodGet, Path: notificationsPath + "settings",
@@ -220,13 +220,24 @@ type changeChannelInput struct {
 }
 
 func (d Deps) changeChannel(ctx context.Context, caller auth.Identity, in *changeChannelInput) (*channelOutput, error) {
-	c, err := d.openChannel(ctx, caller, in.ID)
+	changed, err := d.Store.ChangeChannel(ctx, caller.UserID, in.ID, func(c *notify.Channel) error {
+		if err := in.apply(c); err != nil {
+			return err
+		}
+		return c.Check(d.AllowPrivate)
+	})
 	if err != nil {
 		return nil, err
 	}
+	d.audit(ctx, caller, "channel.change", changed.ID, map[string]any{"name": changed.Name, "leads_to": changed.LeadsTo, "status": changed.Status})
+	return &channelOutput{showOneChannel(changed)}, nil
+}
+
+// apply changes what was given.
+func (in *changeChannelInput) apply(c *notify.Channel) error {
 	b := in.Body
 	if err := setTarget(&c.Target, c.Kind, b.URL, b.Token, b.Conversation, b.RoutingKey); err != nil {
-		return nil, err
+		return err
 	}
 	if b.Name != nil {
 		c.Name = *b.Name
@@ -243,24 +254,7 @@ func (d Deps) changeChannel(ctx context.Context, caller auth.Identity, in *chang
 			c.Status = notify.Active
 		}
 	}
-	if err := c.Check(d.AllowPrivate); err != nil {
-		return nil, err
-	}
-	changed, err := d.Store.ChangeChannel(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	d.audit(ctx, caller, "channel.change", c.ID, map[string]any{"name": c.Name, "leads_to": changed.LeadsTo, "status": changed.Status})
-	return &channelOutput{showOneChannel(changed)}, nil
-}
-
-// openChannel returns a user's channel with its secrets.
-func (d Deps) openChannel(ctx context.Context, caller auth.Identity, id string) (notify.Channel, error) {
-	c, err := d.Store.ChannelOf(ctx, caller.UserID, id)
-	if err != nil {
-		return notify.Channel{}, err
-	}
-	return d.Store.OpenChannel(c)
+	return nil
 }
 
 func (d Deps) deleteChannel(ctx context.Context, caller auth.Identity, in *channelPath) (*struct{}, error) {
@@ -279,7 +273,11 @@ type testChannelOutput struct {
 }
 
 func (d Deps) testChannel(ctx context.Context, caller auth.Identity, in *channelPath) (*testChannelOutput, error) {
-	c, err := d.openChannel(ctx, caller, in.ID)
+	shown, err := d.Store.ChannelOf(ctx, caller.UserID, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.Store.OpenChannel(shown)
 	if err != nil {
 		return nil, err
 	}
@@ -303,22 +301,20 @@ func (d Deps) testChannel(ctx context.Context, caller auth.Identity, in *channel
 const secretGrace = 24 * time.Hour
 
 func (d Deps) rotateChannelSecret(ctx context.Context, caller auth.Identity, in *channelPath) (*channelWithSecret, error) {
-	c, err := d.openChannel(ctx, caller, in.ID)
+	next, until := notify.NewSecret(), d.Now().Add(secretGrace)
+	changed, err := d.Store.ChangeChannel(ctx, caller.UserID, in.ID, func(c *notify.Channel) error {
+		if c.Kind != notify.WebhookKind {
+			return fault.New(fault.Conflict, "The secret of this channel is the receiver's. Make a new one there, and change the channel to it.")
+		}
+		c.Target.Previous, c.Target.PreviousUntil, c.Target.Secret = c.Target.Secret, &until, next
+		return c.Check(d.AllowPrivate)
+	})
 	if err != nil {
 		return nil, err
 	}
-	if c.Kind != notify.WebhookKind {
-		return nil, fault.New(fault.Conflict, "The secret of this channel is the receiver's. Make a new one there, and change the channel to it.")
-	}
-	until := d.Now().Add(secretGrace)
-	c.Target.Previous, c.Target.PreviousUntil, c.Target.Secret = c.Target.Secret, &until, notify.NewSecret()
-	changed, err := d.Store.ChangeChannel(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	d.audit(ctx, caller, "channel.rotate", c.ID, nil)
+	d.audit(ctx, caller, "channel.rotate", changed.ID, nil)
 	var out channelWithSecret
-	plain := c.Target.Secret.Reveal()
+	plain := next.Reveal()
 	out.Body.Channel, out.Body.Secret = showOneChannel(changed), &plain
 	return &out, nil
 }

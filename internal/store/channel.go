@@ -15,7 +15,8 @@ import (
 	"github.com/devflowfix/devflowfix/internal/secret"
 )
 
-// Channel is a user's way to be told, without its secrets. Open adds them.
+// Channel is a user's way to be told, without its secrets. OpenChannel adds
+// them.
 type Channel struct {
 	notify.Channel
 	LeadsTo string // where to, for people
@@ -108,16 +109,18 @@ func readChannel(ctx context.Context, db sqlx.QueryerContext, where, id string, 
 	return list[0], nil
 }
 
-// OpenChannel adds a channel's secrets.
+// OpenChannel adds a channel's secrets. Beside an error, those that no key
+// opens are empty.
 func (s *Store) OpenChannel(c Channel) (notify.Channel, error) {
+	var failed error
 	for i, to := range []*secret.Text{&c.Target.URL, &c.Target.Secret, &c.Target.Previous} {
 		plain, err := s.ring.Decrypt(c.sealed[i])
 		if err != nil {
-			return notify.Channel{}, fault.Wrap(fault.Permanent, err, "The channel's secrets cannot be decrypted. Put them in again, or let the operator bring back the key that encrypted them.")
+			failed = fault.Wrap(fault.Permanent, err, "The channel's secrets cannot be decrypted. Put them in again, or let the operator bring back the key that encrypted them.")
 		}
 		*to = plain
 	}
-	return c.Channel, nil
+	return c.Channel, failed
 }
 
 // seal is what the columns of a target hold, with what people are shown of it.
@@ -197,34 +200,52 @@ func (s *Store) ChannelOf(ctx context.Context, userID, id string) (Channel, erro
 	return c, err
 }
 
-// ChangeChannel stores what a user changed of their channel: everything but
-// its kind. A channel that is active again has no error.
-func (s *Store) ChangeChannel(ctx context.Context, c notify.Channel) (Channel, error) {
-	sealed, leadsTo, hint, err := s.seal(c.Kind, c.Target)
-	if err != nil {
-		return Channel{}, err
-	}
-	filter, err := json.Marshal(c.Filter)
-	if err != nil {
-		return Channel{}, fmt.Errorf("filter of a channel: %w", err)
-	}
+// ChangeChannel lets change alter a user's channel, secrets included, while
+// nobody else does: everything but its kind. A secret that no key opens is
+// empty, so that another one can be put in. A channel that is active again has
+// no error.
+func (s *Store) ChangeChannel(ctx context.Context, userID, id string, change func(*notify.Channel) error) (Channel, error) {
 	var changed Channel
-	_, err = s.serve(ctx, c.UserID, func(tx *Tx) error {
-		_, err := tx.tx.ExecContext(ctx, `
-			UPDATE notification_channels SET name = $3, url = $4, secret = $5, secret_previous = $6, previous_until = $7, conversation = $8,
-				leads_to = $9, hint = $10, filter = $11, is_immediate = $12, status = $13,
-				error = CASE $13 WHEN 'active' THEN '' ELSE error END,
-				failing_since = CASE $13 WHEN 'active' THEN NULL ELSE failing_since END
-			WHERE id = $1 AND user_id = $2`,
-			c.ID, c.UserID, clean(c.Name), sealed[0], sealed[1], sealed[2], c.Target.PreviousUntil, c.Target.Conversation,
-			leadsTo, hint, clean(string(filter)), c.Immediate, string(c.Status))
+	_, err := s.serve(ctx, userID, func(tx *Tx) error {
+		const own = ` WHERE c.id = $1 AND c.user_id = $2`
+		was, err := readChannel(ctx, tx.tx, own+` FOR UPDATE OF c`, id, userID)
 		if err != nil {
-			return fmt.Errorf("change channel %s: %w", c.ID, classify(err))
+			return err
 		}
-		changed, err = readChannel(ctx, tx.tx, ` WHERE c.id = $1 AND c.user_id = $2`, c.ID, c.UserID)
+		c, _ := s.OpenChannel(was)
+		if err := change(&c); err != nil {
+			return err
+		}
+		if err := s.saveChannel(ctx, tx, c); err != nil {
+			return err
+		}
+		changed, err = readChannel(ctx, tx.tx, own, id, userID)
 		return err
 	})
 	return changed, err
+}
+
+func (s *Store) saveChannel(ctx context.Context, tx *Tx, c notify.Channel) error {
+	sealed, leadsTo, hint, err := s.seal(c.Kind, c.Target)
+	if err != nil {
+		return err
+	}
+	filter, err := json.Marshal(c.Filter)
+	if err != nil {
+		return fmt.Errorf("filter of channel %s: %w", c.ID, err)
+	}
+	_, err = tx.tx.ExecContext(ctx, `
+		UPDATE notification_channels SET name = $3, url = $4, secret = $5, secret_previous = $6, previous_until = $7, conversation = $8,
+			leads_to = $9, hint = $10, filter = $11, is_immediate = $12, status = $13,
+			error = CASE $13 WHEN 'active' THEN '' ELSE error END,
+			failing_since = CASE $13 WHEN 'active' THEN NULL ELSE failing_since END
+		WHERE id = $1 AND user_id = $2`,
+		c.ID, c.UserID, clean(c.Name), sealed[0], sealed[1], sealed[2], c.Target.PreviousUntil, c.Target.Conversation,
+		leadsTo, hint, clean(string(filter)), c.Immediate, string(c.Status))
+	if err != nil {
+		return fmt.Errorf("change channel %s: %w", c.ID, classify(err))
+	}
+	return nil
 }
 
 // DeleteChannel deletes a user's channel with what waits for it; NotFound when

@@ -15,6 +15,7 @@ import (
 
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/notify"
 	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
 )
@@ -95,6 +96,14 @@ func (w *world) own(name string, number int64) string {
 	w.exec(`
 		INSERT INTO deliveries (received_at, scope, delivery_id, provider, event, action, source, outcome)
 		VALUES (now(), $1, $2, 'github', 'push', '', 'pushed', 'applied')`, c.ID, name)
+	channel := w.channel(u.ID)
+	must(w.SaveNotificationSettings(ctx, u.ID, store.NotificationSettings{Digest: notify.NoDigest}))
+	notice := store.QueuedNotice{ChannelID: channel.ID, IncidentID: "inc_" + name, EntryID: 1, Kind: notify.Opened, Way: notify.Alone, DueAt: now}
+	w.inTx(func(tx *store.Tx) error {
+		_, err := tx.QueueNotice(ctx, notice)
+		return err
+	})
+	must(w.SavePrior(ctx, notice, notify.Prior{Timestamp: "1"}, now))
 	w.exec(`INSERT INTO hook_entries (connection_id, kind, actor, reason) VALUES ($1, 'create', $2, '')`, c.ID, name)
 	return u.ID
 }

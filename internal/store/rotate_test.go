@@ -13,6 +13,7 @@ import (
 
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/notify"
 	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
 )
@@ -100,6 +101,14 @@ func (c *change) fill() store.Connection {
 	if err := c.old.SaveGitHubApp(c.Context(), app); err != nil {
 		c.Fatal(err)
 	}
+	channel := c.channel(ann)
+	_, err := c.old.ChangeChannel(c.Context(), ann, channel.ID, func(n *notify.Channel) error {
+		n.Target.Previous = secret.NewText("whsec_cHJldmlvdXM=")
+		return nil
+	})
+	if err != nil {
+		c.Fatal(err)
+	}
 	return connection
 }
 
@@ -108,15 +117,15 @@ func TestEverySecretMovesToTheFirstKeyWhateverItsTable(t *testing.T) {
 	c := startChange(t)
 	connection := c.fill()
 	before := c.sealed()
-	if len(before) != 9 {
+	if len(before) != 12 {
 		t.Fatalf("%d columns are encrypted: %v", len(before), slices.Collect(maps.Keys(before)))
 	}
 	var told []string
 	r, err := c.both.RotateKey(t.Context(), func(table string, done, total int) { told = append(told, fmt.Sprint(table, done, total)) })
-	if err != nil || !r.IsWhole() || r.Rows != 3 || r.Renewed != 3 {
+	if err != nil || !r.IsWhole() || r.Rows != 4 || r.Renewed != 4 {
 		t.Fatalf("rotation = %+v, %v", r, err)
 	}
-	if want := []string{"connections1 1", "grants1 1", "GitHub App1 1"}; !slices.Equal(told, want) {
+	if want := []string{"connections1 1", "grants1 1", "GitHub App1 1", "channels1 1"}; !slices.Equal(told, want) {
 		t.Errorf("it told %q", told)
 	}
 	first := c.ring(c.newKey)
@@ -207,7 +216,7 @@ func TestAnInterruptedRotationGoesOnWhereItWas(t *testing.T) {
 	}
 	wantKind(t, "the new key alone half way", c.open(c.ring(c.newKey)).CheckKey(t.Context()), fault.Conflict)
 	second, err := c.both.RotateKey(t.Context(), nil)
-	if err != nil || !second.IsWhole() || second.Renewed != 252 {
+	if err != nil || !second.IsWhole() || second.Renewed != 253 {
 		t.Errorf("second = %+v, %v", second, err)
 	}
 	if _, err := c.ring(c.newKey).Decrypt(c.again(connection).SealedSecret); err != nil {
