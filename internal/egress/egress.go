@@ -58,17 +58,21 @@ func (p Policy) control(_ context.Context, _, address string, _ syscall.RawConn)
 
 // Addresses that are not private by their class, yet no public host's: shared
 // address space (RFC 6598), benchmarking (RFC 2544), documentation (RFC 5737),
-// reserved (RFC 1112), the old 6to4 relay, NAT64 and 6to4, which lead to IPv4.
+// reserved (RFC 1112), the old 6to4 relay, what leads to IPv4 (IPv4-compatible,
+// NAT64, Teredo, 6to4), site-local (RFC 3879), and the address of Azure's host
+// agent, which looks public.
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
 	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("168.63.129.16/32"), netip.MustParsePrefix("::/96"),
+	netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("3fff::/20"),
 	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"),
 }
 
 // Public reports whether an address is that of a host on the public internet.
 func Public(a netip.Addr) bool {
-	a = a.Unmap()
+	a = a.Unmap().WithZone("") // a prefix contains no address with a zone
 	if !a.IsGlobalUnicast() || a.IsPrivate() {
 		return false
 	}

@@ -18,7 +18,7 @@ func TestPublic(t *testing.T) {
 		"127.0.0.1": false, "127.8.8.8": false, "10.1.2.3": false, "172.16.0.1": false, "192.168.1.1": false,
 		"169.254.169.254": false, "0.0.0.0": false, "100.64.0.1": false, "224.0.0.1": false, "255.255.255.255": false,
 		"::1": false, "::": false, "fe80::1": false, "fd00:ec2::254": false, "::ffff:127.0.0.1": false, "::ffff:10.0.0.1": false,
-		"64:ff9b::a00:1": false, "2002:a00:1::": false,
+		"64:ff9b::a00:1": false, "64:ff9b::a00:1%eth0": false, "::7f00:1": false, "2001::1": false, "fec0::1": false, "168.63.129.16": false, "192.88.99.1": false, "2002:a00:1::": false,
 	}
 	for address, want := range tests {
 		if got := egress.Public(netip.MustParseAddr(address)); got != want {

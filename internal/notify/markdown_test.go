@@ -1,0 +1,151 @@
+package notify_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/devflowfix/devflowfix/internal/notify"
+)
+
+func TestWhatACheckRunConcludes(t *testing.T) {
+	onChange := func(more func(*notify.Notice)) func(*notify.Notice) {
+		return func(n *notify.Notice) {
+			n.Incident.Scope = notify.ScopeChange
+			if more != nil {
+				more(n)
+			}
+		}
+	}
+	tests := []struct {
+		name           string
+		change         func(*notify.Notice)
+		wantConclusion string
+		wantTitle      string
+	}{
+		{"the change's own", onChange(nil), "failure", "TestPay fails"},
+		{"mended", onChange(status("resolved", notify.Resolved)), "success", "Resolved: TestPay fails"},
+		{"flaky", onChange(func(n *notify.Notice) { n.Kind = notify.Flaky }), "neutral", "TestPay fails"},
+		{"the base branch's", nil, "neutral", "TestPay fails"},
+		{"without a title", onChange(func(n *notify.Notice) { n.Incident.Title = " \n" }), "failure", "CI fails on main"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			title, summary, conclusion := notify.CheckSummary(failed(tt.change))
+			if conclusion != tt.wantConclusion || title != tt.wantTitle || !strings.Contains(summary, "https://dff.example/incidents/inc_1") {
+				t.Errorf("%s, %q:\n%s", conclusion, title, summary)
+			}
+		})
+	}
+}
+
+func TestACommentShowsTheIncidentsOfItsChange(t *testing.T) {
+	body := notify.CommentBody(failed(nil), failed(func(n *notify.Notice) { n.Incident.Title = "Second" }))
+	for _, want := range []string{notify.CommentMarker + "\n", "[TestPay fails](<https://dff.example/incidents/inc_1>)", "[Second]", "- Owner: ` @ann `",
+		"```text\n--- FAIL: TestPay\nwant 1, got 2\n```", "[Failed run](<https://github.com/acme/shop/actions/runs/1>)"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is not in\n%s", want, body)
+		}
+	}
+	many := make([]notify.Notice, 500)
+	for i := range many {
+		many[i] = failed(nil)
+	}
+	if long := notify.CommentBody(failed(nil), many...); len(long) > 65_536 || !strings.Contains(long, "left out") {
+		t.Errorf("%d bytes", len(long))
+	}
+}
+
+// lively is what the forges make mentions, references, links, HTML or commands
+// of (docs.github.com, "Autolinked references"; docs.gitlab.com, "GitLab
+// Flavored Markdown" and "Quick actions").
+var lively = regexp.MustCompile(`(?m)@[\pL\pN_./-]|(^|[^&\pL\pN])[#!~%$^&][\pL\pN"]|(?i:gh-\d)|://|www\.|^\s*/[a-z]|<[A-Za-z!/?]|!\[`)
+
+// FuzzMarkdownStaysInert puts a stranger's text everywhere: outside of code
+// nothing of it lives.
+func FuzzMarkdownStaysInert(f *testing.F) {
+	for _, s := range []string{"@octocat and @acme/team", "#1 !2 ~bug %v1 &3 $4 ^alert#5 GH-6 acme/shop#7", "/close\n/merge", "](https://evil.example) [x](javascript:alert(1))",
+		"``` \n@octocat\n```", "`@octocat`", "<!-- devflowfix incidents -->", "https://evil.example www.evil.example", "\u202e@octocat", "a@b.example", "<A", "| a | b |\n|---|---|", "\\@octocat", "@\u200boctocat"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n := failed(func(n *notify.Notice) {
+			i := &n.Incident
+			i.Title, i.Headline, i.Reason, i.Branch, i.Workflow, i.Job, i.Owner, i.OwnerRule, i.Culprit, i.CulpritState = s, s, s, s, s, s, s, s, s, s
+			i.SHA, i.CommitTitle, i.Author, i.Status, i.Severity, i.Category, i.Lines = s, s, s, s, s, s, []string{s, s}
+		})
+		_, summary, _ := notify.CheckSummary(n)
+		for _, text := range []string{strings.TrimPrefix(notify.CommentBody(n), notify.CommentMarker), summary} {
+			// Our own links are no stranger's.
+			for _, own := range []string{n.Incident.URL, n.Incident.RunURL} {
+				text = strings.ReplaceAll(text, "(<"+own+">)", "()")
+			}
+			left := withoutCode(t, text)
+			if found := lively.FindString(left); found != "" {
+				t.Errorf("%q lives in\n%s", found, left)
+			}
+		}
+	})
+}
+
+// withoutCode takes code out of Markdown: blocks between fences, then spans
+// between equal runs of backticks. What is escaped begins none.
+func withoutCode(t *testing.T, text string) string {
+	t.Helper()
+	var out []string
+	fence := ""
+	for line := range strings.SplitSeq(text, "\n") {
+		ticks := line[:len(line)-len(strings.TrimLeft(line, "`"))]
+		switch {
+		case fence == "" && len(ticks) >= 3 && strings.TrimLeft(line, "`") == "text":
+			fence = ticks
+		case fence == "":
+			out = append(out, withoutSpans(line))
+		case len(ticks) >= len(fence) && strings.TrimSpace(strings.TrimLeft(line, "`")) == "":
+			fence = ""
+		}
+	}
+	if fence != "" {
+		t.Errorf("a block of code does not end:\n%s", text)
+	}
+	return strings.Join(out, "\n")
+}
+
+func withoutSpans(line string) string {
+	var out strings.Builder
+	for i := 0; i < len(line); {
+		if line[i] == '\\' && i+1 < len(line) {
+			if line[i+1] != '<' { // an escaped one begins no tag; signs are looked for all the same
+				out.WriteString(line[i : i+2])
+			}
+			i += 2
+			continue
+		}
+		if line[i] != '`' {
+			out.WriteByte(line[i])
+			i++
+			continue
+		}
+		run := len(line[i:]) - len(strings.TrimLeft(line[i:], "`"))
+		end := closing(line[i+run:], run)
+		if end < 0 {
+			out.WriteString(line[i : i+run])
+			i += run
+			continue
+		}
+		i += run + end + run
+	}
+	return out.String()
+}
+
+// closing is where a run of exactly n backticks begins, or -1.
+func closing(s string, n int) int {
+	for i := 0; i < len(s); {
+		run := len(s[i:]) - len(strings.TrimLeft(s[i:], "`"))
+		if run == n {
+			return i
+		}
+		i += max(run, 1)
+	}
+	return -1
+}
