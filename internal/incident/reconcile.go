@@ -176,7 +176,7 @@ func compare(i *Incident, s Stored) Change {
 		}
 	}
 	if i.Flaky && !s.Flaky {
-		c.Steps = append(c.Steps, Step{Kind: MarkFlaky, Reason: "one of its jobs has failed and passed on the same commits", Cause: i.last().Key()})
+		c.Steps = append(c.Steps, Step{Kind: MarkFlaky, Reason: "one of its jobs has failed and passed on the same commits", Cause: i.Last().Key()})
 	}
 	c.Steps = append(c.Steps, moved(i, s)...)
 	return c
@@ -203,16 +203,16 @@ func moved(i *Incident, s Stored) []Step {
 	case is != Resolved && was == Resolved:
 		return []Step{reopened(i)}
 	case is == Open && was == Suspected:
-		return []Step{{Kind: Confirmed, Reason: "it is no single failure", Cause: i.last().Key()}}
+		return []Step{{Kind: Confirmed, Reason: "it is no single failure", Cause: i.Last().Key()}}
 	case is == Suspected && was != Suspected && was != Resolved && !s.Touched:
-		return []Step{{Kind: Doubted, Reason: "the infrastructure or a known flake may have done it: the next failure opens it", Cause: i.last().Key()}}
+		return []Step{{Kind: Doubted, Reason: "the infrastructure or a known flake may have done it: the next failure opens it", Cause: i.Last().Key()}}
 	default:
 		return nil
 	}
 }
 
 func reopened(i *Incident) Step {
-	return Step{Kind: Reopened, Reason: fmt.Sprintf("it is red again: episode %d", i.Episode), Cause: i.last().Key()}
+	return Step{Kind: Reopened, Reason: fmt.Sprintf("it is red again: episode %d", i.Episode), Cause: i.Last().Key()}
 }
 
 var reasons = map[Reason]string{
@@ -234,8 +234,8 @@ func ended(i *Incident, kind ChangeKind) Step {
 	return step
 }
 
-// last is the newest occurrence that is not stale.
-func (i *Incident) last() Occurrence {
+// Last is the newest occurrence that is not stale.
+func (i *Incident) Last() Occurrence {
 	for _, o := range slices.Backward(i.Occurrences) {
 		if !o.Stale {
 			return o
