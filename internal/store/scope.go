@@ -57,7 +57,7 @@ func (tx *Tx) LockScopeOf(ctx context.Context, connectionID string, key incident
 
 // RecordRun stores a settled run. It reports false when the run was known.
 func (tx *Tx) RecordRun(ctx context.Context, s Scope, run forge.Run, createdAt, finishedAt time.Time) (bool, error) {
-	jobs, err := encodeJobs(run.FailedJobs)
+	jobs, err := encodeJobs(run.FailedJobs())
 	if err != nil {
 		return false, err
 	}
