@@ -11,10 +11,9 @@ CREATE TABLE scopes (
     is_main         boolean NOT NULL DEFAULT false, -- everybody builds on it: the default branch
     CONSTRAINT scopes_key UNIQUE (connection_id, kind, branch, head_repository)
 );
+-- Which of them are main, their next runs say.
 INSERT INTO scopes (connection_id, kind, branch, head_repository)
     SELECT DISTINCT connection_id, CASE head_repository WHEN '' THEN 'branch' ELSE 'change' END, branch, head_repository FROM lanes;
-UPDATE scopes s SET is_main = true FROM repository_connections c
-    WHERE c.id = s.connection_id AND s.kind = 'branch' AND s.branch = c.default_branch;
 
 ALTER TABLE runs
     ADD COLUMN scope_id       bigint REFERENCES scopes ON DELETE CASCADE,
@@ -105,6 +104,16 @@ CREATE TABLE incident_cuts (
 );
 CREATE INDEX incident_cuts_scope ON incident_cuts (scope_id);
 
+-- The last green log of each job, as a digest: what a failed log is compared to.
+CREATE TABLE green_logs (
+    connection_id text NOT NULL REFERENCES repository_connections ON DELETE CASCADE,
+    workflow_key  text NOT NULL,
+    job           text NOT NULL,
+    run_id        bigint NOT NULL,
+    digest        bytea NOT NULL,
+    PRIMARY KEY (connection_id, workflow_key, job)
+);
+
 -- Which commits contain which, as the forge said.
 CREATE TABLE commit_relations (
     connection_id text NOT NULL REFERENCES repository_connections ON DELETE CASCADE,
@@ -114,13 +123,15 @@ CREATE TABLE commit_relations (
     PRIMARY KEY (connection_id, head, base)
 );
 
+-- +goose StatementBegin
 DO $$
 DECLARE t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['scopes', 'occurrences', 'commit_relations'] LOOP
+    FOREACH t IN ARRAY ARRAY['scopes', 'occurrences', 'green_logs', 'commit_relations'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY seen ON %I USING ((SELECT is_system()) OR connection_id IN (SELECT id FROM repository_connections))', t);
     END LOOP;
 END $$;
+-- +goose StatementEnd
 ALTER TABLE incident_cuts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON incident_cuts USING ((SELECT is_system()) OR scope_id IN (SELECT id FROM scopes));
