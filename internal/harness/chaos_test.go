@@ -461,7 +461,7 @@ func (c *chaos) compareIncidents() {
 		slices.SortFunc(runs, func(a, b harness.CompletedRun) int {
 			return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Attempt, b.Attempt))
 		})
-		got := c.Rows(`SELECT concat_ws(' ', i.branch, i.status, (SELECT count(*) FROM runs r WHERE r.incident_id = i.id))
+		got := c.Rows(`SELECT concat_ws(' ', i.branch, i.status, (SELECT count(*) FROM occurrences o WHERE o.incident_id = i.id))
 			FROM incidents i WHERE i.connection_id = $1`, at.ID)
 		slices.Sort(got)
 		if diff := gocmp.Diff(model(runs), got); diff != "" {

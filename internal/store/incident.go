@@ -8,36 +8,42 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/devflowfix/devflowfix/internal/evidence"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/owner"
 )
 
-// Incident is an episode of failed runs of one lane, as users see it.
+// Incident is a failure of a scope with all its episodes, as users see it.
 type Incident struct {
-	ID           string            `db:"id"`
-	ConnectionID string            `db:"connection_id"`
-	Provider     forge.Provider    `db:"provider"`
-	FullName     string            `db:"repository_full_name"`
-	Status       incident.Status   `db:"status"`
-	Severity     incident.Severity `db:"severity"`
-	Title        string            `db:"title"`
-	Workflow     string            `db:"workflow"`
-	Branch       string            `db:"branch"`
-	Owner        string            `db:"owner"`
-	OwnerRule    string            `db:"owner_rule"`
-	Occurrences  int               `db:"occurrences"`
-	OpenedAt     time.Time         `db:"opened_at"`
-	LastSeenAt   time.Time         `db:"last_seen_at"`
-	ResolvedAt   *time.Time        `db:"resolved_at"`
-	ResolvedSHA  string            `db:"resolved_sha"`
-	ResolvedURL  string            `db:"resolved_url"`
-	Resolution   incident.Reason   `db:"resolution"`
-	Fingerprint  string            `db:"fingerprint"`
-	Episode      int               `db:"episode"`
-	IsFlaky      bool              `db:"is_flaky"`
-	RecurrenceOf *string           `db:"recurrence_of"`
+	ID           string               `db:"id"`
+	ConnectionID string               `db:"connection_id"`
+	Provider     forge.Provider       `db:"provider"`
+	FullName     string               `db:"repository_full_name"`
+	Status       incident.Status      `db:"status"`
+	Severity     incident.Severity    `db:"severity"`
+	Title        string               `db:"title"`
+	Workflow     string               `db:"workflow"`
+	Branch       string               `db:"branch"`
+	Owner        string               `db:"owner"`
+	OwnerRule    string               `db:"owner_rule"`
+	Occurrences  int                  `db:"occurrences"`
+	OpenedAt     time.Time            `db:"opened_at"`
+	LastSeenAt   time.Time            `db:"last_seen_at"`
+	ResolvedAt   *time.Time           `db:"resolved_at"`
+	ResolvedSHA  string               `db:"resolved_sha"`
+	ResolvedURL  string               `db:"resolved_url"`
+	Resolution   incident.Reason      `db:"resolution"`
+	Fingerprint  string               `db:"fingerprint"`
+	Episode      int                  `db:"episode"`
+	IsFlaky      bool                 `db:"is_flaky"`
+	Headline     string               `db:"headline"`
+	Category     evidence.Category    `db:"category"`
+	Key          string               `db:"fingerprint_key"`
+	Specificity  evidence.Specificity `db:"specificity"`
+	Job          string               `db:"job"`
+	RecurrenceOf *string              `db:"recurrence_of"`
 }
 
 // Occurrence is a failed run that belongs to an incident.
@@ -218,6 +224,7 @@ const incidentColumns = `
 	i.id, i.connection_id, c.provider, c.repository_full_name, i.status, i.severity, i.title, i.workflow, i.branch,
 	i.owner, i.owner_rule, i.opened_at, i.last_seen_at, i.resolved_at, i.resolved_sha, i.resolved_url,
 	i.resolution, i.fingerprint, i.episode, i.is_flaky, i.recurrence_of,
+	i.headline, i.category, i.fingerprint_key, i.specificity, i.job,
 	(SELECT count(*) FROM occurrences o WHERE o.incident_id = i.id) AS occurrences`
 
 // IncidentsOf lists the incidents that a user sees, newest first.
