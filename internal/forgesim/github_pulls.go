@@ -23,7 +23,7 @@ func (s *Sim) githubPull(r *Repository, p *Pull) object {
 	labels := []object{}
 	for i, name := range p.Labels {
 		labels = append(labels, object{
-			"id": 1000 + i, "node_id": nodeID("Label", int64(1000+i)), "url": repo + "/labels/" + name, "name": name, "description": nil,
+			"id": 1000 + i, "node_id": nodeID("Label", int64(1000+i)), "url": repo + "/labels/" + name, "name": name, "description": "",
 			"color": "d73a4a", "default": false,
 		})
 	}
