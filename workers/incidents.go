@@ -40,7 +40,7 @@ func (d Deps) applyRun(ctx context.Context, tx *store.Tx, c store.Connection, ru
 	}
 	opened, err := d.saveChanges(ctx, tx, store.Placement{
 		ConnectionID: c.ID, Lane: lane, Run: run, Severity: incident.Grade(run, defaultBranch),
-		Owner: owner.Choose(owner.Facts{Connector: c.OwnerName}),
+		Owner: owner.Choose(owner.Facts{Default: c.OwnerName, DefaultReason: "connected the repository"}),
 	}, incident.Reconcile(incident.Episodes(runs), stored, store.NewIncidentID))
 	if err != nil {
 		return 0, err
