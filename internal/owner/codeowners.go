@@ -22,11 +22,12 @@ const (
 	maxFile     = 3 << 20 // bytes
 	maxEntries  = 100_000
 	maxSections = 1_000
-	maxPattern  = 1_024 // bytes
-	maxPath     = 1_024 // bytes
-	maxOwners   = 100   // of one line
-	maxProblems = 100   // reported
-	maxShown    = 200   // bytes of a text that is shown to people
+	maxWork     = 300_000 // characters of pattern parts with wildcards, see glob.work
+	maxPattern  = 1_024   // bytes
+	maxPath     = 1_024   // bytes
+	maxOwners   = 100     // of one line
+	maxProblems = 100     // reported
+	maxShown    = 200     // bytes of a text that is shown to people
 )
 
 // Paths lists where the forge looks for the file. It uses the first that
@@ -44,6 +45,7 @@ type Codeowners struct {
 	byName   map[string]*codeSection // in lower case
 	problems []Problem
 	entries  int
+	work     int
 }
 
 // codeSection holds the entries under one name. GitLab judges every section by
@@ -97,10 +99,10 @@ func Parse(d Dialect, file string) *Codeowners {
 		if line != "" && line[0] != '#' {
 			read(number, line)
 		}
-		if c.entries > maxEntries || len(c.sections) > maxSections {
+		if c.entries > maxEntries || len(c.sections) > maxSections || c.work > maxWork {
 			// The last match decides, so the first part alone would be wrong.
 			c.sections = nil
-			c.report(0, "", "The file has more than 100,000 entries or 1,000 sections, so it is not used. Join entries by wildcards.")
+			c.report(0, "", "The file has more than 100,000 entries, 1,000 sections or 300,000 characters beside wildcards, so it is not used. Join entries.")
 			return c
 		}
 	}
@@ -127,6 +129,7 @@ func (c *Codeowners) report(line int, text, sentence string) {
 // add appends an entry to a section. Its glob is nil when it can match nothing.
 func (c *Codeowners) add(s *codeSection, e entry) {
 	c.entries++
+	c.work += e.glob.work()
 	if e.glob != nil {
 		s.entries = append(s.entries, e)
 		s.excludes = s.excludes || e.exclude

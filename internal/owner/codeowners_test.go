@@ -219,7 +219,8 @@ func TestHugeFilesAreNotUsed(t *testing.T) {
 	}
 }
 
-// The worst that 3 MB can do: patterns that nearly match at every place.
+// The worst that a file can do: patterns that nearly match at every place. One
+// that would take long is not used.
 func TestHostilePatternsEnd(t *testing.T) {
 	path := strings.Repeat("a", 250) + "/" + strings.Repeat("a", 250) + "/" + strings.Repeat("a/", 200) + "z"
 	for _, pattern := range []string{
@@ -232,7 +233,7 @@ func TestHostilePatternsEnd(t *testing.T) {
 		if got := owners(c, path); got != "" {
 			t.Errorf("owners %q", got)
 		}
-		if took := time.Since(began); took > 20*time.Second {
+		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("%.10s… took %v", pattern, took)
 		} else {
 			t.Log(took)

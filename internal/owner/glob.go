@@ -183,6 +183,16 @@ func (g glob) matches(names []string) bool {
 	return at == len(g)
 }
 
+// work is how much of the pattern may have to be compared at every place of a
+// path: the bound of a file's work is the bound of the time that it can take.
+func (g glob) work() int {
+	n := 0
+	for _, s := range g {
+		n += len(s.tokens)
+	}
+	return n
+}
+
 var (
 	anyFolders = segment{folders: true}
 	anyName    = segment{tokens: []token{{kind: anyChars}}}
