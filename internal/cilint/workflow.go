@@ -17,7 +17,7 @@ const (
 	maxContent    = 1 << 20 // bytes
 	maxParts      = 50_000  // with every alias written out, see measure
 	maxDepth      = 100
-	maxItems      = 1_000  // of one list
+	maxItems      = 500    // of one list
 	maxExpression = 21_000 // bytes of a text with expressions; GitHub's own limit
 )
 
@@ -106,7 +106,7 @@ func (m *measure) size(n *yaml.Node, depth int) int {
 	case n.Kind == yaml.AliasNode:
 		return m.size(n.Alias, depth+1)
 	case n.Kind == yaml.SequenceNode && len(n.Content) > maxItems:
-		m.reason = "it has a list of more than 1,000 items"
+		m.reason = "it has a list of more than 500 items"
 		return 0
 	}
 	if n.Anchor != "" {
