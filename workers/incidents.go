@@ -85,7 +85,7 @@ func (d Deps) derive(ctx context.Context, tx *store.Tx, c store.Connection, scop
 	}
 	derived, wants := incident.Derive(facts)
 	opened, err := tx.SaveChanges(ctx, store.Placement{
-		Scope: scope, Run: run, Severity: incident.Grade(run, scope.IsMain), Owner: owner.Choose(owner.Facts{Connector: c.OwnerName}),
+		Scope: scope, Run: run, Severity: incident.Grade(run, scope.IsMain), Owner: owner.Choose(owner.Facts{Default: c.OwnerName, DefaultReason: "connected the repository"}),
 	}, incident.Reconcile(derived, stored, store.NewIncidentID))
 	return opened, wants, err
 }
