@@ -159,6 +159,9 @@ func (d Deps) judge(ctx context.Context, c store.Connection, settled store.Settl
 			}
 			return askFor(ctx, tx, c, wants.Jobs)
 		})
+		if fault.Is(err, fault.NotFound) {
+			return nil // disconnected in the meantime
+		}
 		if err != nil {
 			return err
 		}

@@ -179,7 +179,7 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 			fingerprint  = $3, episode = $4, is_flaky = $5,
 			status       = CASE WHEN $6 <> 'resolved' AND acknowledged_episode = $4 THEN 'acknowledged' ELSE $6 END,
 			opened_at    = $7, last_seen_at = $8, resolution = $9, resolved_at = $10,
-			resolved_run_id = NULLIF($11, 0), resolved_attempt = NULLIF($12, 0),
+			resolved_run_id = NULLIF($11::bigint, 0), resolved_attempt = NULLIF($12::bigint, 0),
 			resolved_sha = COALESCE((SELECT sha FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
 			resolved_url = COALESCE((SELECT url FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
 			recurrence_of = COALESCE(NULLIF($13, ''), recurrence_of)

@@ -30,6 +30,9 @@ func (tx *Tx) LockScope(ctx context.Context, connectionID string, run forge.Run,
 	if run.HeadRepository != "" || run.ForChange {
 		kind = ScopeChange
 	}
+	if err := tx.holdConnection(ctx, connectionID); err != nil {
+		return Scope{}, err
+	}
 	var s Scope
 	err := tx.tx.GetContext(ctx, &s, `
 		INSERT INTO scopes (connection_id, kind, branch, head_repository, is_main) VALUES ($1, $2, $3, $4, $5)
@@ -45,6 +48,9 @@ func (tx *Tx) LockScope(ctx context.Context, connectionID string, run forge.Run,
 
 // LockScopeOf is LockScope for a run that is stored.
 func (tx *Tx) LockScopeOf(ctx context.Context, connectionID string, key incident.RunKey) (Scope, error) {
+	if err := tx.holdConnection(ctx, connectionID); err != nil {
+		return Scope{}, err
+	}
 	var s Scope
 	err := tx.tx.GetContext(ctx, &s, `
 		SELECT s.id, s.connection_id, s.kind, s.branch, s.is_main FROM scopes s JOIN runs r ON r.scope_id = s.id
@@ -53,6 +59,18 @@ func (tx *Tx) LockScopeOf(ctx context.Context, connectionID string, key incident
 		return Scope{}, fmt.Errorf("scope of run %d.%d: %w", key.ID, key.Attempt, classify(err))
 	}
 	return s, nil
+}
+
+// holdConnection keeps a connection from being removed until the transaction
+// ends; NotFound when it is. It comes before the lock of a scope, in the order
+// in which a removal takes them.
+func (tx *Tx) holdConnection(ctx context.Context, id string) error {
+	var held bool
+	err := tx.tx.GetContext(ctx, &held, `SELECT true FROM repository_connections WHERE id = $1 FOR KEY SHARE`, id)
+	if err != nil {
+		return connectionFault(id, err)
+	}
+	return nil
 }
 
 // RecordRun stores a settled run. It reports false when the run was known.
