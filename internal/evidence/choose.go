@@ -60,12 +60,14 @@ func (l *log) tail() []int {
 var points = map[kind]int{kindCause: 100, kindTest: 70, kindDiagnostic: 70, kindMessage: 60, kindSummary: 50}
 
 const (
-	pointsExit     = 80
+	pointsDecisive = 120
+	pointsExit     = 62
 	pointsSuspect  = 30
 	pointsBeside   = 35
 	pointsEnd      = 28
-	outsideStep    = 30 // less for lines outside of the failed step
-	repeatedRule   = 7  // less for each line before of the same rule
+	outsideStep    = 30  // less for lines outside of the failed step
+	repeatedRule   = 7   // less for each line before of the same rule
+	perRule        = 200 // lines of one rule that are looked at
 	besideLines    = 3
 	endOfStepLines = 8
 )
@@ -106,6 +108,9 @@ func (l *log) ranked() []int {
 			l.raiseBeside(at, raise)
 		}
 	}
+	if m := l.decisive(); m != nil {
+		raise(m.at, pointsDecisive)
+	}
 	for at, n := l.to, 0; at >= l.from && at >= 0 && n < endOfStepLines; at-- {
 		if text := body(l.lines[at].text); text != "" && !isNoise(text) {
 			raise(at, pointsEnd-n)
@@ -120,27 +125,34 @@ func (l *log) ranked() []int {
 	return best[:min(len(best), maxBest)]
 }
 
-// inOrder are the lines that may explain: of each rule the first and the last
-// by turns, since the first error is often the cause and the last the sum.
+// inOrder are the lines that may explain, those of each rule in an order of
+// their own: the first two, since the first error is often the cause, the last,
+// which is often the sum, then the rest.
 func (l *log) inOrder() []int {
-	var first []int
+	byRule := map[string][]int{}
+	var names []string
 	for at, line := range l.lines {
-		if l.fired[at] != nil || (line.suspect && !line.known && at >= l.from && at <= l.to && !isNoise(body(line.text))) {
-			first = append(first, at)
+		name := ""
+		if m := l.fired[at]; m != nil {
+			name = m.rule.ID
+		} else if !line.suspect || line.known || at < l.from || at > l.to || isNoise(body(line.text)) {
+			continue
 		}
-	}
-	const enough = 4_000
-	if len(first) > enough {
-		first = slices.Concat(first[:enough/2], first[len(first)-enough/2:])
-	}
-	turns := make([]int, 0, len(first))
-	for i, j := 0, len(first)-1; i <= j; i, j = i+1, j-1 {
-		turns = append(turns, first[i])
-		if i < j {
-			turns = append(turns, first[j])
+		if len(byRule[name]) == 0 {
+			names = append(names, name)
 		}
+		byRule[name] = append(byRule[name], at)
 	}
-	return turns
+	var order []int
+	for _, name := range names {
+		lines := byRule[name]
+		if n := len(lines); n > 3 {
+			order = append(order, lines[0], lines[1], lines[n-1])
+			lines = lines[2 : n-1]
+		}
+		order = append(order, lines[:min(len(lines), perRule)]...)
+	}
+	return order
 }
 
 // raiseBeside lifts the lines that belong to one that a rule found: those that
