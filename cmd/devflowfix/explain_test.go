@@ -34,7 +34,7 @@ func TestExplain(t *testing.T) {
 		{"a directory", []string{dir}, exitFailure, []string{dir + " is a directory"}},
 		{"a directory as the green log", []string{fail, "--green", dir}, exitFailure, []string{dir + " is a directory"}},
 		{"twice the standard input", []string{"-", "--green", "-"}, exitFailure, []string{"Only one of the logs"}},
-		{"no log", nil, exitUsage, []string{"expected", "FAIL.log"}},
+		{"no log", nil, exitUsage, []string{`expected "<log>"`, "--help"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

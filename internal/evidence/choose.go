@@ -63,8 +63,9 @@ const (
 	pointsDecisive = 120
 	pointsExit     = 62
 	pointsSuspect  = 30
+	pointsCommand  = 45 // what the step ran
 	pointsBeside   = 35
-	pointsEnd      = 28
+	pointsEnd      = 38
 	outsideStep    = 30  // less for lines outside of the failed step
 	repeatedRule   = 7   // less for each line before of the same rule
 	perRule        = 200 // lines of one rule that are looked at
@@ -72,12 +73,15 @@ const (
 	endOfStepLines = 8
 )
 
+// tells matches lines with a word in them; rules and frames tell nothing.
+var tells = regexp.MustCompile(`\pL{2}|\d{2}`)
+
 // ranked gives the lines that explain best, without those that only repeat.
 func (l *log) ranked() []int {
 	score := map[int]int{}
 	byRule, seen := map[string]int{}, map[string]bool{}
 	raise := func(at, points int) {
-		if at < 0 || at >= len(l.lines) || strings.TrimSpace(l.lines[at].text) == "" {
+		if at < 0 || at >= len(l.lines) || !tells.MatchString(l.lines[at].text) {
 			return
 		}
 		if at < l.from || at > l.to {
@@ -98,7 +102,7 @@ func (l *log) ranked() []int {
 			byRule[""]++
 			continue
 		}
-		p := points[m.rule.Kind] - min(repeatedRule*byRule[m.rule.ID], 35)
+		p := points[m.rule.Kind] - min(repeated(m.rule.Kind)*byRule[m.rule.ID], 45)
 		byRule[m.rule.ID]++
 		if m.rule.ID == "exit" && isBoilerplate(l.lines[at].text) {
 			p = pointsExit
@@ -110,6 +114,9 @@ func (l *log) ranked() []int {
 	}
 	if m := l.decisive(); m != nil {
 		raise(m.at, pointsDecisive)
+	}
+	if len(score) > 0 && strings.HasPrefix(l.lines[l.from].text, "##[group]") {
+		raise(l.from, pointsCommand)
 	}
 	for at, n := l.to, 0; at >= l.from && at >= 0 && n < endOfStepLines; at-- {
 		if text := body(l.lines[at].text); text != "" && !isNoise(text) {
@@ -123,6 +130,14 @@ func (l *log) ranked() []int {
 	}
 	slices.SortFunc(best, func(a, b int) int { return cmp.Or(score[b]-score[a], a-b) })
 	return best[:min(len(best), maxBest)]
+}
+
+// repeated is by how much each line of a rule counts less than the one before.
+func repeated(k kind) int {
+	if k == kindSummary {
+		return repeatedRule / 2
+	}
+	return repeatedRule
 }
 
 // inOrder are the lines that may explain, those of each rule in an order of
