@@ -119,10 +119,15 @@ func (l *log) ranked() []int {
 		raise(l.from, pointsCommand)
 	}
 	for at, n := l.to, 0; at >= l.from && at >= 0 && n < endOfStepLines; at-- {
-		if text := body(l.lines[at].text); text != "" && !isNoise(text) {
-			raise(at, pointsEnd-n)
-			n++
+		text := body(l.lines[at].text)
+		if text == "" || isNoise(text) {
+			continue
 		}
+		if key := mask(text); !seen[key] {
+			seen[key] = true
+			raise(at, pointsEnd-n)
+		}
+		n++
 	}
 	best := make([]int, 0, len(score))
 	for at := range score {
@@ -158,6 +163,8 @@ func (l *log) inOrder() []int {
 		}
 		byRule[name] = append(byRule[name], at)
 	}
+	// Lines without a rule come last: among them are those that repeat others.
+	names = append(slices.DeleteFunc(names, func(name string) bool { return name == "" }), "")
 	var order []int
 	for _, name := range names {
 		lines := byRule[name]
