@@ -60,22 +60,28 @@ func (l *log) tail() []int {
 var points = map[kind]int{kindCause: 100, kindTest: 70, kindDiagnostic: 70, kindMessage: 60, kindSummary: 50}
 
 const (
-	pointsExit     = 80
+	pointsDecisive = 120
+	pointsExit     = 62
 	pointsSuspect  = 30
+	pointsCommand  = 45 // what the step ran
 	pointsBeside   = 35
-	pointsEnd      = 28
-	outsideStep    = 30 // less for lines outside of the failed step
-	repeatedRule   = 7  // less for each line before of the same rule
+	pointsEnd      = 38
+	outsideStep    = 30  // less for lines outside of the failed step
+	repeatedRule   = 7   // less for each line before of the same rule
+	perRule        = 200 // lines of one rule that are looked at
 	besideLines    = 3
 	endOfStepLines = 8
 )
+
+// tells matches lines with a word in them; rules and frames tell nothing.
+var tells = regexp.MustCompile(`\pL{2}|\d{2}`)
 
 // ranked gives the lines that explain best, without those that only repeat.
 func (l *log) ranked() []int {
 	score := map[int]int{}
 	byRule, seen := map[string]int{}, map[string]bool{}
 	raise := func(at, points int) {
-		if at < 0 || at >= len(l.lines) || strings.TrimSpace(l.lines[at].text) == "" {
+		if at < 0 || at >= len(l.lines) || !tells.MatchString(l.lines[at].text) {
 			return
 		}
 		if at < l.from || at > l.to {
@@ -96,7 +102,7 @@ func (l *log) ranked() []int {
 			byRule[""]++
 			continue
 		}
-		p := points[m.rule.Kind] - min(repeatedRule*byRule[m.rule.ID], 35)
+		p := points[m.rule.Kind] - min(repeated(m.rule.Kind)*byRule[m.rule.ID], 45)
 		byRule[m.rule.ID]++
 		if m.rule.ID == "exit" && isBoilerplate(l.lines[at].text) {
 			p = pointsExit
@@ -106,11 +112,22 @@ func (l *log) ranked() []int {
 			l.raiseBeside(at, raise)
 		}
 	}
+	if m := l.decisive(); m != nil {
+		raise(m.at, pointsDecisive)
+	}
+	if len(score) > 0 && strings.HasPrefix(l.lines[l.from].text, "##[group]") {
+		raise(l.from, pointsCommand)
+	}
 	for at, n := l.to, 0; at >= l.from && at >= 0 && n < endOfStepLines; at-- {
-		if text := body(l.lines[at].text); text != "" && !isNoise(text) {
-			raise(at, pointsEnd-n)
-			n++
+		text := body(l.lines[at].text)
+		if text == "" || isNoise(text) {
+			continue
 		}
+		if key := mask(text); !seen[key] {
+			seen[key] = true
+			raise(at, pointsEnd-n)
+		}
+		n++
 	}
 	best := make([]int, 0, len(score))
 	for at := range score {
@@ -120,27 +137,44 @@ func (l *log) ranked() []int {
 	return best[:min(len(best), maxBest)]
 }
 
-// inOrder are the lines that may explain: of each rule the first and the last
-// by turns, since the first error is often the cause and the last the sum.
+// repeated is by how much each line of a rule counts less than the one before.
+func repeated(k kind) int {
+	if k == kindSummary {
+		return repeatedRule / 2
+	}
+	return repeatedRule
+}
+
+// inOrder are the lines that may explain, those of each rule in an order of
+// their own: the first two, since the first error is often the cause, the last,
+// which is often the sum, then the rest.
 func (l *log) inOrder() []int {
-	var first []int
+	byRule := map[string][]int{}
+	var names []string
 	for at, line := range l.lines {
-		if l.fired[at] != nil || (line.suspect && !line.known && at >= l.from && at <= l.to && !isNoise(body(line.text))) {
-			first = append(first, at)
+		name := ""
+		if m := l.fired[at]; m != nil {
+			name = m.rule.ID
+		} else if !line.suspect || line.known || at < l.from || at > l.to || isNoise(body(line.text)) {
+			continue
 		}
-	}
-	const enough = 4_000
-	if len(first) > enough {
-		first = slices.Concat(first[:enough/2], first[len(first)-enough/2:])
-	}
-	turns := make([]int, 0, len(first))
-	for i, j := 0, len(first)-1; i <= j; i, j = i+1, j-1 {
-		turns = append(turns, first[i])
-		if i < j {
-			turns = append(turns, first[j])
+		if len(byRule[name]) == 0 {
+			names = append(names, name)
 		}
+		byRule[name] = append(byRule[name], at)
 	}
-	return turns
+	// Lines without a rule come last: among them are those that repeat others.
+	names = append(slices.DeleteFunc(names, func(name string) bool { return name == "" }), "")
+	var order []int
+	for _, name := range names {
+		lines := byRule[name]
+		if n := len(lines); n > 3 {
+			order = append(order, lines[0], lines[1], lines[n-1])
+			lines = lines[2 : n-1]
+		}
+		order = append(order, lines[:min(len(lines), perRule)]...)
+	}
+	return order
 }
 
 // raiseBeside lifts the lines that belong to one that a rule found: those that

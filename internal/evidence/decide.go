@@ -115,7 +115,29 @@ func (l *log) tests(o Options) []Test {
 		seen[t.ID] = len(tests)
 		tests = append(tests, t)
 	}
-	return tests
+	return withoutDoubles(tests)
+}
+
+// lastName is what a longer name of a test ends with: crate::mod name.
+var lastName = regexp.MustCompile(`(?:^|.*(?: |::|\.|> ))([^ :.>]+)$`)
+
+// withoutDoubles leaves out what stands for a test that is there by itself:
+// the same test under a shorter name, the test whose subtest failed, the file
+// whose test failed.
+func withoutDoubles(tests []Test) []Test {
+	double := map[string]bool{}
+	for _, t := range tests {
+		if short := lastName.FindStringSubmatch(t.ID); short != nil && short[1] != t.ID {
+			double[short[1]] = true
+		}
+		for i := strings.LastIndexByte(t.ID, '/'); i > 0; i = strings.LastIndexByte(t.ID[:i], '/') {
+			double[t.ID[:i]] = true
+		}
+		if t.File != t.ID {
+			double[t.File] = true
+		}
+	}
+	return slices.DeleteFunc(tests, func(t Test) bool { return double[t.ID] })
 }
 
 var testPosition = regexp.MustCompile(`(\.\w+):\d+(?::\d+)?`)

@@ -143,18 +143,29 @@ func ExplainNothing(o Options) Explanation {
 func survey(lines []line, green bool) *log {
 	l := &log{lines: lines, green: green, fired: make([]*match, len(lines))}
 	l.from, l.to = failedStep(lines)
+	seen := map[string]int{}
 	for i, line := range lines {
 		if line.known || strings.TrimSpace(line.text) == "" {
+			continue
+		}
+		if seen[line.text]++; seen[line.text] > maxEqual {
 			continue
 		}
 		text := body(line.text)
 		if isNoise(text) {
 			continue
 		}
-		l.fired[i] = l.fire(i, text)
+		l.fired[i] = l.fire(i, text[:min(len(text), ruleBytes)])
 	}
 	return l
 }
+
+// What bounds the work on logs that are full of errors: rules look at that
+// many equal lines, and at that much of each line.
+const (
+	maxEqual  = 3
+	ruleBytes = 400
+)
 
 // log is a log with what was found in it.
 type log struct {
@@ -165,7 +176,10 @@ type log struct {
 }
 
 func (l *log) fire(at int, text string) *match {
-	lower := strings.ToLower(l.lines[at].text)
+	lower := strings.ToLower(text)
+	if strings.HasPrefix(l.lines[at].text, "##[error]") {
+		lower = "##[error]" + lower
+	}
 	for _, r := range rules() {
 		if at > l.to && r.Kind != kindCause {
 			break // what comes after the failure cleans up

@@ -20,7 +20,6 @@ var volatile = []struct {
 	{regexp.MustCompile(`\b(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+):\d{2,5}\b`), "$1:<port>"},
 	{regexp.MustCompile(`(?i)\b(0x)[0-9a-f]+\b`), "<id>"},
 	{regexp.MustCompile(`(?i)\bsha(256|512|1)[:-][0-9a-z+/=]{16,}`), "<id>"},
-	{regexp.MustCompile(`\b[A-Za-z0-9+/_-]{48,}={0,2}`), "<data>"},
 	{regexp.MustCompile(`(?i)(\bseed\b["']?\s*(?:[:=]|\bis\b)?\s*)[0-9a-fx]+`), "$1<seed>"},
 	// The names of pods: deployment-7d9f8b6c5-x2x4z.
 	{regexp.MustCompile(`\b([a-z][a-z0-9-]*)-[a-f0-9]{8,10}-[a-z0-9]{5}\b`), "$1-<id>"},
@@ -28,6 +27,7 @@ var volatile = []struct {
 }
 
 var (
+	encoded   = regexp.MustCompile(`[A-Za-z0-9+/_-]{40,}={0,2}`)
 	hexWord   = regexp.MustCompile(`\b[0-9a-fA-F]{7,}\b`)
 	version   = regexp.MustCompile(`\d+\.\d+\.\d+[\w.-]*`)
 	number    = regexp.MustCompile(`(^|[^A-Za-z0-9_])\d+(\.\d+)?\b`)
@@ -66,6 +66,12 @@ func mask(s string) string {
 	for _, v := range volatile {
 		s = v.pattern.ReplaceAllString(s, v.with)
 	}
+	s = encoded.ReplaceAllStringFunc(s, func(word string) string {
+		if isEncoded(word) {
+			return "<data>"
+		}
+		return word
+	})
 	s = hexWord.ReplaceAllStringFunc(s, func(word string) string {
 		if strings.ContainsAny(word, "0123456789") {
 			return "<id>"
@@ -74,6 +80,18 @@ func mask(s string) string {
 	})
 	s = maskNumbers(s)
 	return strings.TrimSpace(spaces.ReplaceAllString(s, " "))
+}
+
+// isEncoded tells Base64 from paths and long names: it is full of digits, and
+// slashes are rare in it.
+func isEncoded(word string) bool {
+	digits := 0
+	for i := range len(word) {
+		if word[i] >= '0' && word[i] <= '9' {
+			digits++
+		}
+	}
+	return digits*16 >= len(word) && strings.Count(word, "/")*16 <= len(word) && strings.Count(word, "_")*16 <= len(word)
 }
 
 // maskNumbers replaces numbers that stand alone; versions stay.

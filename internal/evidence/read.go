@@ -10,11 +10,11 @@ import (
 
 // How much of a log is kept while it is read: its first lines, its last lines,
 // and in between the lines that look like failures, with what follows them. At lineBytes each this is at most
-// 45 MB, however long the log is; the rest of a longer log is dropped.
+// 22 MB, however long the log is; the rest of a longer log is dropped.
 const (
 	keepFirst  = 4_000
-	keepLast   = 20_000
-	keepMarked = 20_000
+	keepLast   = 12_000
+	keepMarked = 6_000
 	keepAfter  = 12
 )
 
