@@ -202,8 +202,10 @@ func (d *derivation) pass(r Run, job string) {
 		if i.Resolution != nil || s == nil || s.green || d.contains(r.SHA, s.failedSHA) != Yes {
 			continue
 		}
+		flaky := d.flakes.known(signal, r.FinishedAt)
+		i.Flaky = i.Flaky || flaky
 		s.passes = append(s.passes, r.SHA)
-		if s.green = enough(s.passes, d.flakes.known(signal, r.FinishedAt)); s.green {
+		if s.green = enough(s.passes, flaky); s.green {
 			s.same = r.SHA == s.failedSHA
 			i.endIfGreen(r)
 		}

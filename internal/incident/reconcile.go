@@ -53,7 +53,7 @@ type Change struct {
 	// Incident is nil then.
 	Gone     bool
 	Incident *Incident
-	Added    []Occurrence // that did not belong to it
+	Added    []Occurrence // that did not belong to it, or not to the same episode
 	Steps    []Step
 }
 
@@ -68,7 +68,7 @@ func Reconcile(derived []*Incident, stored []Stored, newID func() string) []Chan
 	for _, i := range derived {
 		if s := m.of[i]; s != nil {
 			ids[i] = s.ID
-			if c := compare(i, *s); len(c.Steps)+len(c.Added) > 0 {
+			if c := compare(i, *s); c.differs(*s) {
 				changes = append(changes, c)
 			}
 			continue
@@ -175,11 +175,20 @@ func compare(i *Incident, s Stored) Change {
 			c.Steps = append(c.Steps, occurred(o))
 		}
 	}
+	if i.Episode != s.Episode {
+		c.Added = i.Occurrences
+	}
 	if i.Flaky && !s.Flaky {
 		c.Steps = append(c.Steps, Step{Kind: MarkFlaky, Reason: "one of its jobs has failed and passed on the same commits", Cause: i.Last().Key()})
 	}
 	c.Steps = append(c.Steps, moved(i, s)...)
 	return c
+}
+
+// differs reports whether there is anything to save.
+func (c Change) differs(s Stored) bool {
+	i := c.Incident
+	return len(c.Steps)+len(c.Added) > 0 || len(i.Occurrences) != len(s.Occurrences) || i.Episode != s.Episode || i.Flaky != s.Flaky
 }
 
 func occurred(o Occurrence) Step {
@@ -201,6 +210,8 @@ func moved(i *Incident, s Stored) []Step {
 	case is == Resolved && was != Resolved:
 		return []Step{ended(i, Resolve)}
 	case is != Resolved && was == Resolved:
+		return []Step{reopened(i)}
+	case is != Resolved && i.Episode > s.Episode:
 		return []Step{reopened(i)}
 	case is == Open && was == Suspected:
 		return []Step{{Kind: Confirmed, Reason: "it is no single failure", Cause: i.Last().Key()}}

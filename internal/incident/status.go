@@ -38,6 +38,8 @@ func (i *Incident) status(main bool) Status {
 	}
 	var isOpen bool
 	switch {
+	case len(runs) == 0: // somebody has opened it again
+		isOpen = true
 	case !main:
 		isOpen = len(runs) > 1
 	case i.Flaky:
