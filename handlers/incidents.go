@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/devflowfix/devflowfix/internal/auth"
+	"github.com/devflowfix/devflowfix/internal/evidence"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -32,22 +33,32 @@ func (d Deps) incidentRoutes(api huma.API) {
 // IncidentSummary is an incident as lists show it. It is exported because the
 // API's description leaves out what is embedded and not.
 type IncidentSummary struct {
-	ID           string            `json:"id" example:"inc_06e2v0w9k4m7x3t5q1n8b2c6d0"`
-	ConnectionID string            `json:"connection_id"`
-	Provider     forge.Provider    `json:"provider" enum:"github,gitlab"`
-	FullName     string            `json:"repository_full_name"`
-	Status       incident.Status   `json:"status" enum:"open,resolved"`
-	Severity     incident.Severity `json:"severity" enum:"critical,high,medium,low"`
-	Title        string            `json:"title"`
-	Workflow     string            `json:"workflow"`
-	Branch       string            `json:"branch"`
-	Owner        string            `json:"owner"`
-	OwnerRule    string            `json:"owner_rule" doc:"The rule that chose the owner."`
-	Occurrences  int               `json:"occurrences" doc:"How many runs have failed."`
-	OpenedAt     time.Time         `json:"opened_at" doc:"When the first failed run ended, by the forge's clock."`
-	LastSeenAt   time.Time         `json:"last_seen_at" doc:"When the last failed run ended."`
-	ResolvedAt   *time.Time        `json:"resolved_at" doc:"When the run that passed ended."`
-	ResolvedBy   *resolution       `json:"resolved_by" doc:"The run that passed."`
+	ID           string               `json:"id" example:"inc_06e2v0w9k4m7x3t5q1n8b2c6d0"`
+	ConnectionID string               `json:"connection_id"`
+	Provider     forge.Provider       `json:"provider" enum:"github,gitlab"`
+	FullName     string               `json:"repository_full_name"`
+	Status       incident.Status      `json:"status" enum:"suspected,open,acknowledged,fixing,verifying,resolved"`
+	Severity     incident.Severity    `json:"severity" enum:"critical,high,medium,low"`
+	Title        string               `json:"title"`
+	Workflow     string               `json:"workflow"`
+	Branch       string               `json:"branch"`
+	Job          string               `json:"job" doc:"The job that failed first; empty while it is not known."`
+	Headline     string               `json:"headline" doc:"What failed, in one line; empty while it is not known."`
+	Category     evidence.Category    `json:"category" doc:"compile, test, lint, dependency, network, …; unknown while it is not known."`
+	Fingerprint  string               `json:"fingerprint" doc:"The same for the same failure in any run."`
+	Key          string               `json:"fingerprint_key" doc:"What the fingerprint was made of."`
+	Specificity  evidence.Specificity `json:"specificity" enum:"high,medium,low" doc:"How much an equal fingerprint means."`
+	Episode      int                  `json:"episode" doc:"How often it was opened: more than 1 when it came back within five days."`
+	IsFlaky      bool                 `json:"is_flaky" doc:"One of its jobs has failed and passed on the same commits."`
+	Resolution   string               `json:"resolution" doc:"Why it is resolved: green, reverted, flaky, superseded, manual, duplicate, stale or obsolete."`
+	RecurrenceOf *string              `json:"recurrence_of" doc:"The incident that it repeats after more than five days."`
+	Owner        string               `json:"owner"`
+	OwnerRule    string               `json:"owner_rule" doc:"The rule that chose the owner."`
+	Occurrences  int                  `json:"occurrences" doc:"How many runs have failed."`
+	OpenedAt     time.Time            `json:"opened_at" doc:"When the first failed run ended, by the forge's clock."`
+	LastSeenAt   time.Time            `json:"last_seen_at" doc:"When the last failed run ended."`
+	ResolvedAt   *time.Time           `json:"resolved_at" doc:"When the run that passed ended."`
+	ResolvedBy   *resolution          `json:"resolved_by" doc:"The run that passed."`
 }
 
 // TransformSchema says that resolved_by may be null.
@@ -64,7 +75,10 @@ func summarise(i store.Incident) IncidentSummary {
 	out := IncidentSummary{
 		ID: i.ID, ConnectionID: i.ConnectionID, Provider: i.Provider, FullName: i.FullName, Status: i.Status,
 		Severity: i.Severity, Title: i.Title, Workflow: i.Workflow, Branch: i.Branch, Owner: i.Owner, OwnerRule: i.OwnerRule,
-		Occurrences: i.Occurrences, OpenedAt: i.OpenedAt.UTC(), LastSeenAt: i.LastSeenAt.UTC(), ResolvedAt: utc(i.ResolvedAt),
+		Occurrences: i.Occurrences, Job: i.Job, Headline: i.Headline,
+		Category: i.Category, Fingerprint: i.Fingerprint, Key: i.Key, Specificity: i.Specificity, Episode: i.Episode, IsFlaky: i.IsFlaky,
+		Resolution: string(i.Resolution), RecurrenceOf: i.RecurrenceOf,
+		OpenedAt: i.OpenedAt.UTC(), LastSeenAt: i.LastSeenAt.UTC(), ResolvedAt: utc(i.ResolvedAt),
 	}
 	if i.ResolvedAt != nil {
 		out.ResolvedBy = &resolution{SHA: i.ResolvedSHA, URL: i.ResolvedURL}
@@ -74,7 +88,7 @@ func summarise(i store.Incident) IncidentSummary {
 
 type listIncidentsInput struct {
 	Repository string `query:"repository" maxLength:"500" doc:"Full name of a repository."`
-	Status     string `query:"status" enum:"open,resolved"`
+	Status     string `query:"status" enum:"suspected,open,acknowledged,fixing,verifying,resolved"`
 	Branch     string `query:"branch" maxLength:"1000"`
 	Severity   string `query:"severity" enum:"critical,high,medium,low"`
 	Since      string `query:"since" format:"date-time" doc:"Only incidents opened at or after this time (RFC 3339)."`

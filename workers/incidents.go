@@ -16,61 +16,83 @@ import (
 	"github.com/devflowfix/devflowfix/internal/store"
 )
 
-// applyRun puts a settled run into its lane and lets the lane's incidents
+// applyRun puts a settled run into its scope and lets the scope's incidents
 // follow. It returns how many incidents it opened.
 func (d Deps) applyRun(ctx context.Context, tx *store.Tx, c store.Connection, run forge.Run, defaultBranch string, receivedAt time.Time) (int, error) {
 	if run.Verdict != forge.Failed && run.Verdict != forge.Passed {
 		return 0, nil
 	}
-	lane, err := tx.LockLane(ctx, c.ID, run)
+	scope, err := tx.LockScope(ctx, c.ID, run, defaultBranch)
 	if err != nil {
 		return 0, err
 	}
-	finished := run.FinishedAt
-	if finished.IsZero() {
-		finished = receivedAt
-	}
-	fresh, err := tx.RecordRun(ctx, c.ID, lane, run, finished)
+	finished := firstTime(run.FinishedAt, receivedAt)
+	fresh, err := tx.RecordRun(ctx, scope, run, firstTime(run.CreatedAt, run.StartedAt, finished), finished)
 	if err != nil || !fresh {
 		return 0, err
 	}
-	runs, stored, err := tx.LaneWindow(ctx, lane, run)
-	if err != nil {
-		return 0, err
-	}
-	opened, err := d.saveChanges(ctx, tx, store.Placement{
-		ConnectionID: c.ID, Lane: lane, Run: run, Severity: incident.Grade(run, defaultBranch),
-		Owner: owner.Choose(owner.Facts{Connector: c.OwnerName}),
-	}, incident.Reconcile(incident.Episodes(runs), stored, store.NewIncidentID))
-	if err != nil {
-		return 0, err
-	}
-	if run.Verdict == forge.Failed {
-		err = tx.Enqueue(ctx, queue.NewEvidence(c.ID, run.ID, run.Attempt))
-	}
-	return opened, err
-}
-
-func (d Deps) saveChanges(ctx context.Context, tx *store.Tx, p store.Placement, changes []incident.Change) (int, error) {
-	opened := 0
-	for _, change := range changes {
-		if err := tx.SaveChange(ctx, p, change); err != nil {
+	key := incident.RunKey{ID: run.ID, Attempt: run.Attempt}
+	if run.Verdict == forge.Passed && run.Jobs != nil {
+		if err := tx.Explain(ctx, scope, key, nil, passedOf(run.Jobs)); err != nil {
 			return 0, err
 		}
-		if change.New {
-			opened++
-		}
 	}
-	return opened, nil
+	opened, wants, err := d.derive(ctx, tx, c, scope, run)
+	if err != nil {
+		return 0, err
+	}
+	if run.Verdict == forge.Failed || len(wants.Contains) > 0 {
+		wants.Jobs = append(wants.Jobs, key)
+	}
+	return opened, askFor(ctx, tx, c, wants.Jobs)
 }
 
-const (
-	evidenceJobs = 10        // jobs of a run whose logs are read
-	evidenceTail = 256 << 10 // bytes read from the end of a log
-)
+// firstTime is the first of times that is known.
+func firstTime(times ...time.Time) time.Time {
+	for _, t := range times {
+		if !t.IsZero() {
+			return t
+		}
+	}
+	return time.Time{}
+}
 
-// findEvidence asks the forge which jobs of a failed run failed, and for the
-// lines of their logs around the error.
+func passedOf(jobs []forge.Job) []string {
+	var names []string
+	for _, j := range jobs {
+		if j.Verdict == forge.Passed {
+			names = append(names, j.Name)
+		}
+	}
+	return names
+}
+
+func askFor(ctx context.Context, tx *store.Tx, c store.Connection, runs []incident.RunKey) error {
+	for _, key := range runs {
+		if err := tx.Enqueue(ctx, queue.NewEvidence(c.ID, key.ID, key.Attempt)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// derive says anew what the incidents of a scope are, after something was
+// learnt of a run.
+func (d Deps) derive(ctx context.Context, tx *store.Tx, c store.Connection, scope store.Scope, run forge.Run) (int, incident.Wants, error) {
+	facts, stored, err := tx.ScopeFacts(ctx, scope, incident.RunKey{ID: run.ID, Attempt: run.Attempt})
+	if err != nil {
+		return 0, incident.Wants{}, err
+	}
+	derived, wants := incident.Derive(facts)
+	opened, err := tx.SaveChanges(ctx, store.Placement{
+		Scope: scope, Run: run, Severity: incident.Grade(run, scope.IsMain), Owner: owner.Choose(owner.Facts{Default: c.OwnerName, DefaultReason: "connected the repository"}),
+	}, incident.Reconcile(derived, stored, store.NewIncidentID))
+	return opened, wants, err
+}
+
+// findEvidence finds out about the jobs of a run: which there were, and why
+// the failed ones failed. What is learnt may decide how incidents stand, and
+// raise the question which commits contain which.
 func (d Deps) findEvidence(ctx context.Context, t *asynq.Task) error {
 	want, err := queue.DecodeEvidence(t)
 	if err != nil {
@@ -83,62 +105,89 @@ func (d Deps) findEvidence(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
-	pending, err := d.Store.FailedRun(ctx, c.ID, want.RunID, want.Attempt)
-	if err != nil || pending.Evidence == store.EvidenceReady {
+	key := incident.RunKey{ID: want.RunID, Attempt: want.Attempt}
+	settled, err := d.Store.SettledRun(ctx, c.ID, key)
+	if err != nil {
 		return err
 	}
-	jobs, err := d.readJobs(ctx, c, pending.Run)
-	state := store.EvidenceReady
-	if err != nil {
-		err = d.Access.Rejected(ctx, onBehalf(c), err)
-		state = fault.Sentence(err)
-	}
-	if saveErr := d.Store.SaveEvidence(ctx, c.ID, want.RunID, want.Attempt, jobs, state); saveErr != nil {
-		return cmp.Or(err, saveErr)
-	}
-	return err
-}
-
-// readJobs returns what is known of the failed jobs, also beside an error.
-func (d Deps) readJobs(ctx context.Context, c store.Connection, run forge.Run) ([]store.FailedJob, error) {
-	known := make([]store.FailedJob, len(run.FailedJobs))
-	for i, job := range run.FailedJobs {
-		known[i] = store.NewFailedJob(job)
-	}
-	f, err := d.Access.Open(ctx, onBehalf(c))
-	if err != nil {
-		return known, err
-	}
-	jobs := run.FailedJobs
-	if len(jobs) == 0 {
-		if jobs, err = f.FailedJobs(ctx, c.Repository(), run); err != nil {
-			return known, fmt.Errorf("jobs of run %d: %w", run.ID, err)
-		}
-	}
-	read := make([]store.FailedJob, 0, len(jobs))
-	for i, job := range jobs {
-		entry := store.NewFailedJob(job)
-		if i < evidenceJobs {
-			if err := readLines(ctx, f, c.Repository(), job, &entry); err != nil {
-				return append(read, entry), err
+	var found found
+	if !settled.Known {
+		if found, err = d.readJobs(ctx, c, settled); err != nil {
+			err = d.Access.Rejected(ctx, onBehalf(c), err)
+			if saveErr := d.Store.ShowJobs(ctx, c.ID, key, found.shown, fault.Sentence(err)); saveErr != nil || !givenUp(ctx, err) {
+				return cmp.Or(err, saveErr)
 			}
 		}
-		read = append(read, entry)
 	}
-	return read, nil
+	return cmp.Or(d.judge(ctx, c, settled, found, err), err)
 }
 
-// readLines fills in the lines, or why there are none. Only an error that may
-// pass is returned.
-func readLines(ctx context.Context, f forge.Runs, repo forge.Repository, job forge.Job, entry *store.FailedJob) error {
-	log, err := f.LogTail(ctx, repo, job, evidenceTail)
-	if err == nil {
-		entry.Lines = incident.Excerpt(log)
-		return nil
+// givenUp reports whether a task is not tried again after an error.
+func givenUp(ctx context.Context, err error) bool {
+	verdict, _ := fault.Decide(err)
+	return verdict != fault.Retry || queue.LastTry(ctx)
+}
+
+// judge stores what was found, and asks the forge about commits until nothing
+// is left to ask.
+func (d Deps) judge(ctx context.Context, c store.Connection, settled store.SettledRun, found found, failure error) error {
+	key := incident.RunKey{ID: settled.Run.ID, Attempt: settled.Run.Attempt}
+	state := store.EvidenceReady
+	if failure != nil {
+		state = fault.Sentence(failure)
 	}
-	entry.NoLines = fault.Sentence(err)
-	if verdict, _ := fault.Decide(err); verdict == fault.Retry {
-		return fmt.Errorf("log of job %d: %w", job.ID, err)
+	for first := true; ; first = false {
+		var wants incident.Wants
+		tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error {
+			scope, err := tx.LockScopeOf(ctx, c.ID, key)
+			if err != nil {
+				return err
+			}
+			if first && !settled.Known {
+				if err := tx.ShowJobs(ctx, c.ID, key, found.shown, state); err != nil {
+					return err
+				}
+				if err := tx.Explain(ctx, scope, key, found.failures(settled.Run), found.passed); err != nil {
+					return err
+				}
+			}
+			if _, wants, err = d.derive(ctx, tx, c, scope, settled.Run); err != nil {
+				return err
+			}
+			if err := tx.Describe(ctx, c.ID, key, found.shown); err != nil {
+				return err
+			}
+			return askFor(ctx, tx, c, wants.Jobs)
+		})
+		if fault.Is(err, fault.NotFound) {
+			return nil // disconnected in the meantime
+		}
+		if err != nil {
+			return err
+		}
+		d.send(ctx, tasks)
+		if len(wants.Contains) == 0 {
+			return nil
+		}
+		for _, pair := range wants.Contains {
+			if err := d.compare(ctx, c, pair); err != nil {
+				return err
+			}
+		}
 	}
-	return nil
+}
+
+// compare asks the forge whether a commit contains another. Where one of them
+// is gone, as after a forced push, the order of the runs has to do.
+func (d Deps) compare(ctx context.Context, c store.Connection, p incident.Pair) error {
+	f, err := d.Access.Open(ctx, onBehalf(c))
+	if err != nil {
+		return err
+	}
+	comparison, err := f.Compare(ctx, c.Repository(), p.Base, p.Head)
+	if err != nil && !givenUp(ctx, err) {
+		return fmt.Errorf("compare commits: %w", d.Access.Rejected(ctx, onBehalf(c), err))
+	}
+	contains := err != nil || comparison.Relation == forge.Ahead || comparison.Relation == forge.Identical
+	return d.Store.SaveRelation(ctx, c.ID, p, contains)
 }

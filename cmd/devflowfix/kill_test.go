@@ -55,7 +55,7 @@ func TestAKilledWorkerLosesAndDoublesNothing(t *testing.T) {
 	}
 	for query, want := range map[string]int{
 		`SELECT count(*) FROM runs`:                                                                        deliveries,
-		`SELECT count(*) FROM runs WHERE incident_id IS NOT NULL`:                                          failed,
+		`SELECT count(*) FROM occurrences WHERE incident_id IS NOT NULL`:                                   failed,
 		`SELECT count(*) FROM incidents WHERE status = 'resolved'`:                                         passed,
 		`SELECT count(*) FROM incidents WHERE status = 'open'`:                                             branches,
 		`SELECT count(*) FROM deliveries`:                                                                  deliveries + ping,

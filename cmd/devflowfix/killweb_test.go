@@ -74,9 +74,9 @@ func TestAKilledWebProcessLosesNothingThatItAcknowledged(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]int{
-		`SELECT count(*) FROM runs`:                               deliveries,
-		`SELECT count(*) FROM runs WHERE incident_id IS NOT NULL`: failed,
-		`SELECT count(*) FROM deliveries`:                         deliveries + ping,
+		`SELECT count(*) FROM runs`:                                      deliveries,
+		`SELECT count(*) FROM occurrences WHERE incident_id IS NOT NULL`: failed,
+		`SELECT count(*) FROM deliveries`:                                deliveries + ping,
 	} {
 		if got := w.Count(query); got != want {
 			t.Errorf("%s = %d, want %d", query, got, want)

@@ -38,6 +38,7 @@ type commands struct {
 	App       appCommand       `cmd:"" help:"Register the GitHub App."`
 	Replay    replayCommand    `cmd:"" help:"Apply deliveries again that the ledger holds."`
 	Pull      pullCommand      `cmd:"" help:"Read the forges' logs of deliveries instead of being reached by them: for development without a public address."`
+	Explain   explainCommand   `cmd:"" help:"Explain why a CI job failed, from its log."`
 	RotateKey rotateKeyCommand `cmd:"" help:"Encrypt everything that is stored under the first key of OAUTH_TOKEN_ENCRYPTION_KEY."`
 }
 

@@ -109,6 +109,7 @@ type Incident struct {
 	ID          string `json:"id"`
 	Status      string `json:"status"`
 	Severity    string `json:"severity"`
+	Headline    string `json:"headline"`
 	Branch      string `json:"branch"`
 	Owner       string `json:"owner"`
 	Occurrences int    `json:"occurrences"`

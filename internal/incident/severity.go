@@ -19,11 +19,11 @@ const (
 
 // Grade derives the severity from the class of the branch: what everybody
 // builds on, a branch of our own, a fork.
-func Grade(run forge.Run, defaultBranch string) Severity {
+func Grade(run forge.Run, main bool) Severity {
 	switch {
 	case run.HeadRepository != "":
 		return Low
-	case run.Branch != "" && run.Branch == defaultBranch:
+	case main:
 		return High
 	default:
 		return Medium

@@ -182,8 +182,8 @@ func TestDisconnectLeavesNoSecret(t *testing.T) {
 		if _, err := w.Connection(t.Context(), c.ID); !fault.Is(err, fault.NotFound) {
 			t.Errorf("%s: the connection is still there: %v", tt.name, err)
 		}
-		if n := w.count(`SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM incidents) + (SELECT count(*) FROM lanes)`); n != 0 {
-			t.Errorf("%s: %d runs, incidents and lanes are left", tt.name, n)
+		if n := w.count(`SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM incidents) + (SELECT count(*) FROM scopes)`); n != 0 {
+			t.Errorf("%s: %d runs, incidents and scopes are left", tt.name, n)
 		}
 		if (grave != "") != tt.wantGrave || (len(tasks) == 1) != tt.wantGrave {
 			t.Errorf("%s: tombstone %q, %d tasks", tt.name, grave, len(tasks))

@@ -8,31 +8,42 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/devflowfix/devflowfix/internal/evidence"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/owner"
 )
 
-// Incident is an episode of failed runs of one lane, as users see it.
+// Incident is a failure of a scope with all its episodes, as users see it.
 type Incident struct {
-	ID           string            `db:"id"`
-	ConnectionID string            `db:"connection_id"`
-	Provider     forge.Provider    `db:"provider"`
-	FullName     string            `db:"repository_full_name"`
-	Status       incident.Status   `db:"status"`
-	Severity     incident.Severity `db:"severity"`
-	Title        string            `db:"title"`
-	Workflow     string            `db:"workflow"`
-	Branch       string            `db:"branch"`
-	Owner        string            `db:"owner"`
-	OwnerRule    string            `db:"owner_rule"`
-	Occurrences  int               `db:"occurrences"`
-	OpenedAt     time.Time         `db:"opened_at"`
-	LastSeenAt   time.Time         `db:"last_seen_at"`
-	ResolvedAt   *time.Time        `db:"resolved_at"`
-	ResolvedSHA  string            `db:"resolved_sha"`
-	ResolvedURL  string            `db:"resolved_url"`
+	ID           string               `db:"id"`
+	ConnectionID string               `db:"connection_id"`
+	Provider     forge.Provider       `db:"provider"`
+	FullName     string               `db:"repository_full_name"`
+	Status       incident.Status      `db:"status"`
+	Severity     incident.Severity    `db:"severity"`
+	Title        string               `db:"title"`
+	Workflow     string               `db:"workflow"`
+	Branch       string               `db:"branch"`
+	Owner        string               `db:"owner"`
+	OwnerRule    string               `db:"owner_rule"`
+	Occurrences  int                  `db:"occurrences"`
+	OpenedAt     time.Time            `db:"opened_at"`
+	LastSeenAt   time.Time            `db:"last_seen_at"`
+	ResolvedAt   *time.Time           `db:"resolved_at"`
+	ResolvedSHA  string               `db:"resolved_sha"`
+	ResolvedURL  string               `db:"resolved_url"`
+	Resolution   incident.Reason      `db:"resolution"`
+	Fingerprint  string               `db:"fingerprint"`
+	Episode      int                  `db:"episode"`
+	IsFlaky      bool                 `db:"is_flaky"`
+	Headline     string               `db:"headline"`
+	Category     evidence.Category    `db:"category"`
+	Key          string               `db:"fingerprint_key"`
+	Specificity  evidence.Specificity `db:"specificity"`
+	Job          string               `db:"job"`
+	RecurrenceOf *string              `db:"recurrence_of"`
 }
 
 // Occurrence is a failed run that belongs to an incident.
@@ -61,49 +72,67 @@ type Entry struct {
 	Inputs string    `db:"inputs"` // JSON
 }
 
-// Placement is what a new incident needs to know beside its episode.
+// Placement is what a new incident needs to know beside what was derived.
 type Placement struct {
-	ConnectionID string
-	Lane         int64
-	Run          forge.Run // any run of the lane: gives title, workflow and branch
-	Severity     incident.Severity
-	Owner        owner.Choice
+	Scope    Scope
+	Run      forge.Run // gives title, workflow and branch
+	Severity incident.Severity
+	Owner    owner.Choice
 }
 
-// SaveChange stores what became of an incident. The times of an incident are
-// those of its runs, so that they do not depend on when deliveries came.
-func (tx *Tx) SaveChange(ctx context.Context, p Placement, c incident.Change) error {
-	if c.New {
-		if err := tx.insertIncident(ctx, p, c); err != nil {
-			return err
+// SaveChanges stores what became of the incidents of a scope, and returns how
+// many are new. The times of an incident are those of its runs, so that they
+// do not depend on when deliveries came.
+func (tx *Tx) SaveChanges(ctx context.Context, p Placement, changes []incident.Change) (int, error) {
+	opened := 0
+	ids := map[*incident.Incident]string{}
+	for _, c := range changes {
+		if c.Incident != nil {
+			ids[c.Incident] = c.ID
 		}
 	}
-	if err := tx.holdRuns(ctx, p.ConnectionID, c); err != nil {
-		return err
-	}
-	if err := tx.settle(ctx, p.ConnectionID, c); err != nil {
-		return err
-	}
-	for _, step := range c.Steps {
-		if err := tx.addEntry(ctx, c.IncidentID, step); err != nil {
-			return err
+	for _, c := range changes {
+		if c.Gone {
+			if err := tx.removeIncident(ctx, c.ID); err != nil {
+				return 0, err
+			}
+			continue
 		}
+		if c.New {
+			opened++
+			if err := tx.insertIncident(ctx, p, c); err != nil {
+				return 0, err
+			}
+		}
+		if err := tx.saveChange(ctx, p, c, ids[c.Incident.Recurs]); err != nil {
+			return 0, err
+		}
+	}
+	return opened, tx.dropWholes(ctx, p.Scope)
+}
+
+// removeIncident takes back an incident to which nothing belongs any more. One
+// that people have touched stays, as a duplicate.
+func (tx *Tx) removeIncident(ctx context.Context, id string) error {
+	_, err := tx.tx.ExecContext(ctx, `DELETE FROM incidents WHERE id = $1 AND NOT is_touched`, id)
+	if err == nil {
+		_, err = tx.tx.ExecContext(ctx, `
+			UPDATE incidents SET status = 'resolved', resolution = 'duplicate', resolved_at = now() WHERE id = $1 AND status <> 'resolved'`, id)
+	}
+	if err != nil {
+		return fmt.Errorf("remove incident %s: %w", id, classify(err))
 	}
 	return nil
 }
 
-// insertIncident makes a row that settle completes. One whose episode has
-// ended already never counts as open.
+// insertIncident makes a row that saveChange completes. It is not open yet, so
+// that the one that has the fingerprint now may leave it first.
 func (tx *Tx) insertIncident(ctx context.Context, p Placement, c incident.Change) error {
-	status := incident.Open
-	if c.Episode.ResolvedBy != nil {
-		status = incident.Resolved
-	}
 	_, err := tx.tx.ExecContext(ctx, `
-		INSERT INTO incidents (id, connection_id, lane_id, status, severity, title, workflow, branch, owner, owner_rule,
+		INSERT INTO incidents (id, connection_id, scope_id, status, severity, title, workflow, branch, owner, owner_rule,
 			opened_at, last_seen_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now(), now())`,
-		c.IncidentID, p.ConnectionID, p.Lane, status, p.Severity, clean(incident.Title(p.Run)), clean(p.Run.Workflow),
+		VALUES ($1, $2, $3, 'resolved', $4, $5, $6, $7, $8, $9, now(), now())`,
+		c.ID, p.Scope.ConnectionID, p.Scope.ID, p.Severity, clean(incident.Title(p.Run)), clean(p.Run.Workflow),
 		clean(p.Run.Branch), p.Owner.Owner, p.Owner.Rule)
 	if err != nil {
 		return fmt.Errorf("open incident: %w", classify(err))
@@ -111,47 +140,60 @@ func (tx *Tx) insertIncident(ctx context.Context, p Placement, c incident.Change
 	return nil
 }
 
-func (tx *Tx) holdRuns(ctx context.Context, connectionID string, c incident.Change) error {
-	for _, key := range c.Added {
+func (tx *Tx) saveChange(ctx context.Context, p Placement, c incident.Change, recurs string) error {
+	for _, o := range c.Added {
 		_, err := tx.tx.ExecContext(ctx, `
-			UPDATE runs SET incident_id = $4 WHERE connection_id = $1 AND run_id = $2 AND attempt = $3`,
-			connectionID, key.ID, key.Attempt, c.IncidentID)
+			UPDATE occurrences SET incident_id = $5, episode = $6, is_stale = $7
+			WHERE connection_id = $1 AND run_id = $2 AND attempt = $3 AND job_id = $4`,
+			p.Scope.ConnectionID, o.ID, o.Attempt, o.JobID, c.ID, o.Episode, o.Stale)
 		if err != nil {
-			return fmt.Errorf("hold run %d.%d: %w", key.ID, key.Attempt, classify(err))
+			return fmt.Errorf("hold run %d.%d: %w", o.ID, o.Attempt, classify(err))
+		}
+	}
+	if err := tx.settle(ctx, p.Scope.ConnectionID, c, recurs); err != nil {
+		return err
+	}
+	for _, step := range c.Steps {
+		if err := tx.addEntry(ctx, c.ID, step); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// settle derives an incident's times and its end from the runs it holds.
-func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change) error {
-	failures := c.Episode.Failures
-	first, last := failures[0].RunKey, failures[len(failures)-1].RunKey
-	var end incident.RunKey
-	if c.Episode.ResolvedBy != nil {
-		end = c.Episode.ResolvedBy.RunKey
+// settle writes what was derived of an incident, under what people have done
+// about it.
+func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change, recurs string) error {
+	i := c.Incident
+	var reason incident.Reason
+	var ended *time.Time
+	var by incident.RunKey
+	if r := i.Resolution; r != nil {
+		reason, ended = r.Reason, &r.At
+		if r.By != nil {
+			by = r.By.RunKey
+		}
 	}
 	_, err := tx.tx.ExecContext(ctx, `
 		UPDATE incidents i SET
-			opened_at    = first.finished_at,
-			last_seen_at = last.finished_at,
-			status       = CASE WHEN ended.run_id IS NULL THEN 'open' ELSE 'resolved' END,
-			resolved_at  = ended.finished_at, resolved_run_id = ended.run_id, resolved_attempt = ended.attempt,
-			resolved_sha = COALESCE(ended.sha, ''), resolved_url = COALESCE(ended.url, '')
-		FROM runs first, runs last
-			LEFT JOIN runs ended ON ended.connection_id = $2 AND ended.run_id = $7 AND ended.attempt = $8
-		WHERE i.id = $1
-			AND first.connection_id = $2 AND first.run_id = $3 AND first.attempt = $4
-			AND last.connection_id = $2 AND last.run_id = $5 AND last.attempt = $6`,
-		c.IncidentID, connectionID, first.ID, first.Attempt, last.ID, last.Attempt, end.ID, end.Attempt)
+			fingerprint  = $3, episode = $4, is_flaky = $5,
+			status       = CASE WHEN $6 <> 'resolved' AND acknowledged_episode = $4 THEN 'acknowledged' ELSE $6 END,
+			opened_at    = $7, last_seen_at = $8, resolution = $9, resolved_at = $10,
+			resolved_run_id = NULLIF($11::bigint, 0), resolved_attempt = NULLIF($12::bigint, 0),
+			resolved_sha = COALESCE((SELECT sha FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
+			resolved_url = COALESCE((SELECT url FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
+			recurrence_of = COALESCE(NULLIF($13, ''), recurrence_of)
+		WHERE id = $1`,
+		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, i.Status, i.Occurrences[0].FinishedAt,
+		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, recurs)
 	if err != nil {
-		return fmt.Errorf("settle incident %s: %w", c.IncidentID, classify(err))
+		return fmt.Errorf("settle incident %s: %w", c.ID, classify(err))
 	}
 	return nil
 }
 
 func (tx *Tx) addEntry(ctx context.Context, incidentID string, step incident.Step) error {
-	inputs, err := json.Marshal(map[string]int64{"run_id": step.Run.ID, "attempt": step.Run.Attempt})
+	inputs, err := json.Marshal(step.Cause)
 	if err != nil {
 		return fmt.Errorf("entry inputs: %w", err)
 	}
@@ -181,7 +223,9 @@ type IncidentFilter struct {
 const incidentColumns = `
 	i.id, i.connection_id, c.provider, c.repository_full_name, i.status, i.severity, i.title, i.workflow, i.branch,
 	i.owner, i.owner_rule, i.opened_at, i.last_seen_at, i.resolved_at, i.resolved_sha, i.resolved_url,
-	(SELECT count(*) FROM runs r WHERE r.incident_id = i.id) AS occurrences`
+	i.resolution, i.fingerprint, i.episode, i.is_flaky, i.recurrence_of,
+	i.headline, i.category, i.fingerprint_key, i.specificity, i.job,
+	(SELECT count(*) FROM occurrences o WHERE o.incident_id = i.id) AS occurrences`
 
 // IncidentsOf lists the incidents that a user sees, newest first.
 func (s *Store) IncidentsOf(ctx context.Context, f IncidentFilter) ([]Incident, error) {
@@ -247,7 +291,9 @@ func occurrencesOf(ctx context.Context, tx *sqlx.Tx, incidentID string, limit in
 	list := []Occurrence{}
 	err := tx.SelectContext(ctx, &list, `
 		SELECT run_id, attempt, number, conclusion, title, trigger, sha, commit_title, author, url, finished_at, jobs, evidence
-		FROM runs WHERE incident_id = $1 ORDER BY number DESC, attempt DESC, run_id DESC LIMIT $2`, incidentID, limit)
+		FROM runs WHERE (connection_id, run_id, attempt) IN (
+			SELECT connection_id, run_id, attempt FROM occurrences WHERE incident_id = $1)
+		ORDER BY run_created_at DESC, number DESC, run_id DESC, attempt DESC LIMIT $2`, incidentID, limit)
 	if err != nil {
 		return nil, fmt.Errorf("occurrences of %s: %w", incidentID, classify(err))
 	}

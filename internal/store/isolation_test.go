@@ -17,7 +17,7 @@ func run(number int64) forge.Run {
 	return forge.Run{
 		ID: 1000 + number, Number: number, Attempt: 1, Workflow: "CI", WorkflowKey: "9", Title: "a change",
 		Verdict: forge.Failed, Conclusion: "failure", Branch: "main", SHA: "c0ffee", URL: "https://github.com/acme/shop/actions/runs/1",
-		FailedJobs: []forge.Job{{ID: 5, Name: "test", Conclusion: "failure", FailedSteps: []string{"go test"}}},
+		Jobs: []forge.Job{{ID: 5, Verdict: forge.Failed, Name: "test", Conclusion: "failure", FailedSteps: []string{"go test"}}},
 	}
 }
 
@@ -26,22 +26,21 @@ func (w *world) fail(c store.Connection, r forge.Run) {
 	w.Helper()
 	ctx := w.Context()
 	w.inTx(func(tx *store.Tx) error {
-		lane, err := tx.LockLane(ctx, c.ID, r)
+		scope, err := tx.LockScope(ctx, c.ID, r, "main")
 		if err != nil {
 			return err
 		}
-		if _, err := tx.RecordRun(ctx, c.ID, lane, r, now); err != nil {
+		if _, err := tx.RecordRun(ctx, scope, r, now, now); err != nil {
 			return err
 		}
-		runs, stored, err := tx.LaneWindow(ctx, lane, r)
+		facts, stored, err := tx.ScopeFacts(ctx, scope, incident.RunKey{ID: r.ID, Attempt: r.Attempt})
 		if err != nil {
 			return err
 		}
-		at := store.Placement{ConnectionID: c.ID, Lane: lane, Run: r, Severity: "high", Owner: owner.Choice{Owner: "ann", Rule: "default"}}
-		for _, change := range incident.Reconcile(incident.Episodes(runs), stored, store.NewIncidentID) {
-			if err := tx.SaveChange(ctx, at, change); err != nil {
-				return err
-			}
+		derived, _ := incident.Derive(facts)
+		at := store.Placement{Scope: scope, Run: r, Severity: "high", Owner: owner.Choice{Owner: "ann", Rule: "default"}}
+		if _, err := tx.SaveChanges(ctx, at, incident.Reconcile(derived, stored, store.NewIncidentID)); err != nil {
+			return err
 		}
 		return nil
 	})

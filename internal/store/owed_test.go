@@ -14,12 +14,12 @@ func TestWhatIsNotDoneIsOwed(t *testing.T) {
 	w := start(t)
 	ann := w.user("ann")
 	c := w.connect(wanted(ann, nil))
-	w.exec(`INSERT INTO lanes (id, connection_id, workflow_key, branch, head_repository) OVERRIDING SYSTEM VALUE VALUES (1, $1, '1', 'main', '')`, c.ID)
+	w.exec(`INSERT INTO scopes (id, connection_id, kind, branch, head_repository) OVERRIDING SYSTEM VALUE VALUES (1, $1, 'branch', 'main', '')`, c.ID)
 	for id, row := range map[int]struct{ evidence, age string }{
 		1: {"pending", "2 hours"}, 2: {"pending", "1 minute"}, 3: {"ready", "2 hours"}, 4: {"The log has expired.", "2 hours"}, 5: {"", "2 hours"},
 	} {
-		w.exec(`INSERT INTO runs (connection_id, run_id, attempt, lane_id, number, verdict, conclusion, title, trigger, sha, commit_title, author, url, finished_at, evidence, recorded_at)
-			VALUES ($1, $2, 1, 1, $2, 'failed', 'failure', '', '', '', '', '', '', now(), $3, now() - $4::interval)`, c.ID, id, row.evidence, row.age)
+		w.exec(`INSERT INTO runs (connection_id, run_id, attempt, scope_id, run_created_at, number, verdict, conclusion, title, trigger, sha, commit_title, author, url, finished_at, evidence, recorded_at)
+			VALUES ($1, $2, 1, 1, now(), $2, 'failed', 'failure', '', '', '', '', '', '', now(), $3, now() - $4::interval)`, c.ID, id, row.evidence, row.age)
 	}
 	bob, eve := w.user("bob"), w.user("eve")
 	for id, row := range map[string]struct{ user, age, deleted string }{

@@ -93,7 +93,7 @@ func (s *Store) RepositoryStatsOf(ctx context.Context, userID string, since time
 				count(*) FILTER (WHERE NOT is_enabled) AS paused,
 				max(webhook_last_delivery_at) AS last_delivery_at,
 				(SELECT count(*) FROM deliveries d WHERE d.received_at >= $2 AND d.scope IN (SELECT id FROM seen)) AS deliveries,
-				(SELECT count(*) FROM incidents i WHERE i.status = 'open' AND i.connection_id IN (SELECT id FROM seen)) AS open_incidents,
+				(SELECT count(*) FROM incidents i WHERE i.status NOT IN ('suspected', 'resolved') AND i.connection_id IN (SELECT id FROM seen)) AS open_incidents,
 				(SELECT count(*) FROM incidents i WHERE i.opened_at >= $2 AND i.connection_id IN (SELECT id FROM seen)) AS incidents
 			FROM seen`, userID, since)
 	})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/notify"
 	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -105,6 +106,11 @@ func (w *world) own(name string, number int64) string {
 	})
 	must(w.SavePrior(ctx, notice, notify.Prior{Timestamp: "1"}, now))
 	w.exec(`INSERT INTO hook_entries (connection_id, kind, actor, reason) VALUES ($1, 'create', $2, '')`, c.ID, name)
+	must(w.SaveGreenLog(ctx, c.ID, "1", "test", number, []byte(name)))
+	must(w.SaveRelation(ctx, c.ID, incident.Pair{Head: name, Base: "base"}, true))
+	w.exec(`
+		INSERT INTO incident_cuts (scope_id, fingerprint, kind, reason, after_created_at, after_number, after_run_id, after_attempt)
+		SELECT id, $2, 'close', 'manual', now(), 1, 1, 1 FROM scopes WHERE connection_id = $1`, c.ID, name)
 	return u.ID
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/devflowfix/devflowfix/internal/evidence"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -63,7 +64,7 @@ func TestARunOfOddTextBecomesAnIncident(t *testing.T) {
 	r := forge.Run{
 		ID: 1 << 53, Number: 1, Attempt: 1, Verdict: forge.Failed, Workflow: odd, WorkflowKey: odd, Title: odd, Trigger: odd,
 		Conclusion: odd, Branch: odd, SHA: odd, CommitTitle: odd, Author: odd, URL: odd, HeadRepository: odd,
-		FailedJobs: []forge.Job{{ID: 1<<63 - 1, Name: odd, Stage: odd, Conclusion: odd, URL: odd, FailedSteps: []string{odd}}},
+		Jobs: []forge.Job{{ID: 1<<63 - 1, Verdict: forge.Failed, Name: odd, Stage: odd, Conclusion: odd, URL: odd, FailedSteps: []string{odd}}},
 	}
 	w.fail(c, r)
 	list := w.incidents(c.UserID)
@@ -88,7 +89,7 @@ func TestARunOfOddTextBecomesAnIncident(t *testing.T) {
 		t.Errorf("occurrence (-want +got):\n%s", diff)
 	}
 	jobs, err := o.Jobs()
-	wantJob := store.FailedJob{ID: 1<<63 - 1, Name: kept, Stage: kept, Conclusion: kept, URL: kept, Steps: []string{kept}, Lines: []incident.Line{}}
+	wantJob := store.FailedJob{ID: 1<<63 - 1, Name: kept, Stage: kept, Conclusion: kept, URL: kept, Steps: []string{kept}, Files: []string{}, Tests: []string{}, Lines: []store.Line{}}
 	if diff := cmp.Diff([]store.FailedJob{wantJob}, jobs); err != nil || diff != "" {
 		t.Errorf("jobs (-want +got): %v\n%s", err, diff)
 	}
@@ -100,13 +101,14 @@ func TestEvidenceOfOddTextIsStored(t *testing.T) {
 	c := w.connect(wanted(w.user("ann"), nil))
 	w.fail(c, run(1))
 	// The second line holds no NUL but the six characters that JSON writes for one.
-	lines := incident.Excerpt([]byte("error: " + odd + "\n" + `error: {"key":"\u0000"}` + "\n\x1b[31mFAIL\x1b[0m\n"))
-	if len(lines) != 3 {
-		t.Fatalf("lines = %+v", lines)
+	log := "error: " + odd + "\n" + `error: {"key":"\u0000"}` + "\n\x1b[31mFAIL\x1b[0m\n"
+	found, err := evidence.Explain(strings.NewReader(log), nil, evidence.Options{Job: odd})
+	if err != nil || len(found.Lines) != 3 {
+		t.Fatalf("lines = %+v, %v", found.Lines, err)
 	}
-	job := store.NewFailedJob(forge.Job{ID: 5, Name: odd})
-	job.Lines = lines
-	if err := w.SaveEvidence(t.Context(), c.ID, run(1).ID, 1, []store.FailedJob{job}, store.EvidenceReady); err != nil {
+	job := store.NewFailedJob(forge.Job{ID: 5, Name: odd}).Explained(found)
+	key := incident.RunKey{ID: run(1).ID, Attempt: 1}
+	if err := w.ShowJobs(t.Context(), c.ID, key, []store.FailedJob{job}, store.EvidenceReady); err != nil {
 		t.Fatal(err)
 	}
 	got, err := w.IncidentOf(t.Context(), c.UserID, w.incidents(c.UserID)[0].ID, 10, 10)
@@ -117,8 +119,8 @@ func TestEvidenceOfOddTextIsStored(t *testing.T) {
 	if diff := cmp.Diff([]store.FailedJob{job}, jobs); err != nil || diff != "" {
 		t.Errorf("jobs (-want +got): %v\n%s", err, diff)
 	}
-	if pending, err := w.FailedRun(t.Context(), c.ID, run(1).ID, 1); err != nil || pending.Evidence != store.EvidenceReady || pending.Run.FailedJobs[0].Name != kept {
-		t.Errorf("run = %+v, %v", pending, err)
+	if settled, err := w.SettledRun(t.Context(), c.ID, key); err != nil || settled.Jobs[0].Name != kept {
+		t.Errorf("run = %+v, %v", settled, err)
 	}
 }
 

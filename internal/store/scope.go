@@ -1,0 +1,351 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/incident"
+)
+
+// Scope is what runs are about: a branch, or the proposed changes of one.
+type Scope struct {
+	ID           int64  `db:"id"`
+	ConnectionID string `db:"connection_id"`
+	Kind         string `db:"kind"` // branch or change
+	Branch       string `db:"branch"`
+	IsMain       bool   `db:"is_main"`
+}
+
+// ScopeChange is the kind of a scope of proposed changes.
+const ScopeChange = "change"
+
+// LockScope finds or makes the scope of a run and holds it until the
+// transaction ends: what is learnt of one scope is applied piece by piece.
+func (tx *Tx) LockScope(ctx context.Context, connectionID string, run forge.Run, defaultBranch string) (Scope, error) {
+	kind := "branch"
+	if run.HeadRepository != "" || run.ForChange {
+		kind = ScopeChange
+	}
+	if err := tx.holdConnection(ctx, connectionID); err != nil {
+		return Scope{}, err
+	}
+	var s Scope
+	err := tx.tx.GetContext(ctx, &s, `
+		INSERT INTO scopes (connection_id, kind, branch, head_repository, is_main) VALUES ($1, $2, $3, $4, $5)
+		-- The lock is taken also where nothing changes. A delivery that does not name the default branch changes nothing.
+		ON CONFLICT ON CONSTRAINT scopes_key DO UPDATE SET is_main = CASE WHEN $6 THEN EXCLUDED.is_main ELSE scopes.is_main END
+		RETURNING id, connection_id, kind, branch, is_main`,
+		connectionID, kind, clean(run.Branch), clean(run.HeadRepository), kind == "branch" && run.Branch == defaultBranch, defaultBranch != "")
+	if err != nil {
+		return Scope{}, fmt.Errorf("scope %s: %w", run.Branch, classify(err))
+	}
+	return s, nil
+}
+
+// LockScopeOf is LockScope for a run that is stored.
+func (tx *Tx) LockScopeOf(ctx context.Context, connectionID string, key incident.RunKey) (Scope, error) {
+	if err := tx.holdConnection(ctx, connectionID); err != nil {
+		return Scope{}, err
+	}
+	var s Scope
+	err := tx.tx.GetContext(ctx, &s, `
+		SELECT s.id, s.connection_id, s.kind, s.branch, s.is_main FROM scopes s JOIN runs r ON r.scope_id = s.id
+		WHERE r.connection_id = $1 AND r.run_id = $2 AND r.attempt = $3 FOR UPDATE OF s`, connectionID, key.ID, key.Attempt)
+	if err != nil {
+		return Scope{}, fmt.Errorf("scope of run %d.%d: %w", key.ID, key.Attempt, classify(err))
+	}
+	return s, nil
+}
+
+// holdConnection keeps a connection from being removed until the transaction
+// ends; NotFound when it is. It comes before the lock of a scope, in the order
+// in which a removal takes them.
+func (tx *Tx) holdConnection(ctx context.Context, id string) error {
+	var held bool
+	err := tx.tx.GetContext(ctx, &held, `SELECT true FROM repository_connections WHERE id = $1 FOR KEY SHARE`, id)
+	if err != nil {
+		return connectionFault(id, err)
+	}
+	return nil
+}
+
+// RecordRun stores a settled run. It reports false when the run was known.
+func (tx *Tx) RecordRun(ctx context.Context, s Scope, run forge.Run, createdAt, finishedAt time.Time) (bool, error) {
+	jobs, err := encodeJobs(run.FailedJobs())
+	if err != nil {
+		return false, err
+	}
+	evidence := ""
+	if run.Verdict == forge.Failed {
+		evidence = EvidencePending
+	}
+	result, err := tx.tx.ExecContext(ctx, `
+		INSERT INTO runs (connection_id, run_id, attempt, scope_id, workflow_key, workflow, number, verdict, conclusion, title, trigger,
+			sha, commit_title, author, url, started_at, finished_at, run_created_at, jobs, evidence)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+		ON CONFLICT (connection_id, run_id, attempt) DO NOTHING`,
+		s.ConnectionID, run.ID, run.Attempt, s.ID, clean(run.WorkflowKey), clean(run.Workflow), run.Number, run.Verdict,
+		clean(run.Conclusion), clean(run.Title), clean(run.Trigger), clean(run.SHA), clean(run.CommitTitle), clean(run.Author),
+		clean(run.URL), nullTime(run.StartedAt), finishedAt, createdAt, jobs, evidence)
+	if err != nil {
+		return false, fmt.Errorf("run %d.%d: %w", run.ID, run.Attempt, classify(err))
+	}
+	rows, err := result.RowsAffected()
+	if err != nil || rows == 0 {
+		return false, err
+	}
+	if run.Verdict != forge.Failed {
+		return true, nil
+	}
+	whole := incident.Failure{Fingerprint: incident.RunFingerprint(run.WorkflowKey), Low: true}
+	return true, tx.addOccurrence(ctx, s, incident.RunKey{ID: run.ID, Attempt: run.Attempt}, whole)
+}
+
+func (tx *Tx) addOccurrence(ctx context.Context, s Scope, key incident.RunKey, f incident.Failure) error {
+	_, err := tx.tx.ExecContext(ctx, `
+		INSERT INTO occurrences (connection_id, run_id, attempt, job_id, scope_id, job, fingerprint, is_low, is_infra)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+		s.ConnectionID, key.ID, key.Attempt, f.JobID, s.ID, clean(f.Job), clean(f.Fingerprint), f.Low, f.Infra)
+	if err != nil {
+		return fmt.Errorf("occurrence of run %d.%d: %w", key.ID, key.Attempt, classify(err))
+	}
+	return nil
+}
+
+// Explain stores what is known now of a run's jobs: which passed, and what the
+// failed ones failed of. They take the place of the run as a whole.
+func (tx *Tx) Explain(ctx context.Context, s Scope, key incident.RunKey, failed []incident.Failure, passed []string) error {
+	names := pq.StringArray{}
+	for _, name := range passed {
+		names = append(names, clean(name))
+	}
+	_, err := tx.tx.ExecContext(ctx, `
+		UPDATE runs SET jobs_known = true, passed_jobs = $4 WHERE connection_id = $1 AND run_id = $2 AND attempt = $3`,
+		s.ConnectionID, key.ID, key.Attempt, names)
+	if err != nil {
+		return fmt.Errorf("jobs of run %d.%d: %w", key.ID, key.Attempt, classify(err))
+	}
+	for _, f := range failed {
+		if err := tx.addOccurrence(ctx, s, key, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scopeWindow is how many runs of a scope are looked at, the newest.
+const scopeWindow = 5000
+
+// ScopeFacts returns what is known of the part of a scope that a run may have
+// changed: from the first failure of any incident that had not ended two weeks
+// before it (what flaky jobs are known by) to the newest run.
+func (tx *Tx) ScopeFacts(ctx context.Context, s Scope, key incident.RunKey) (incident.Facts, []incident.Stored, error) {
+	facts := incident.Facts{Change: s.Kind == ScopeChange, Main: s.IsMain}
+	var err error
+	if facts.Runs, err = tx.scopeRuns(ctx, s, key); err != nil {
+		return facts, nil, fmt.Errorf("runs of scope %d: %w", s.ID, classify(err))
+	}
+	stored, err := tx.scopeFailures(ctx, s, facts.Runs)
+	if err != nil {
+		return facts, nil, fmt.Errorf("failures of scope %d: %w", s.ID, classify(err))
+	}
+	if facts.Cuts, err = tx.scopeCuts(ctx, s); err != nil {
+		return facts, nil, fmt.Errorf("cuts of scope %d: %w", s.ID, classify(err))
+	}
+	facts.Contains, err = tx.relations(ctx, s.ConnectionID, facts.Runs)
+	return facts, stored, err
+}
+
+func (tx *Tx) scopeRuns(ctx context.Context, s Scope, key incident.RunKey) ([]incident.Run, error) {
+	var rows []struct {
+		ID        int64          `db:"run_id"`
+		Attempt   int64          `db:"attempt"`
+		Number    int64          `db:"number"`
+		CreatedAt time.Time      `db:"run_created_at"`
+		Workflow  string         `db:"workflow_key"`
+		Verdict   forge.Verdict  `db:"verdict"`
+		SHA       string         `db:"sha"`
+		Title     string         `db:"commit_title"`
+		Finished  time.Time      `db:"finished_at"`
+		Known     bool           `db:"jobs_known"`
+		Passed    pq.StringArray `db:"passed_jobs"`
+	}
+	err := tx.tx.SelectContext(ctx, &rows, `
+		WITH this AS (
+			SELECT run_created_at - interval '14 days' AS since FROM runs WHERE connection_id = $2 AND run_id = $3 AND attempt = $4),
+		concerned AS (
+			SELECT i.id FROM incidents i WHERE i.scope_id = $1
+			AND (i.status <> 'resolved' OR GREATEST(i.last_seen_at, i.resolved_at) >= (SELECT since FROM this))),
+		start AS (
+			SELECT LEAST((SELECT since FROM this), (
+				SELECT min(r.run_created_at) FROM occurrences o JOIN runs r USING (connection_id, run_id, attempt)
+				WHERE o.incident_id IN (SELECT id FROM concerned))) AS since)
+		SELECT run_id, attempt, number, run_created_at, workflow_key, verdict, sha, commit_title, finished_at, jobs_known, passed_jobs
+		FROM runs WHERE scope_id = $1 AND run_created_at >= (SELECT since FROM start)
+		ORDER BY run_created_at DESC, number DESC, run_id DESC, attempt DESC LIMIT $5`,
+		s.ID, s.ConnectionID, key.ID, key.Attempt, scopeWindow)
+	if err != nil {
+		return nil, err
+	}
+	runs := make([]incident.Run, len(rows))
+	for n, r := range rows {
+		runs[n] = incident.Run{
+			Position: incident.Position{CreatedAt: r.CreatedAt.UTC(), Number: r.Number, RunKey: incident.RunKey{ID: r.ID, Attempt: r.Attempt}},
+			Workflow: r.Workflow, Verdict: r.Verdict, SHA: r.SHA, Title: r.Title, FinishedAt: r.Finished, Known: r.Known, Passed: r.Passed,
+		}
+	}
+	return runs, nil
+}
+
+// scopeFailures adds the failed jobs to runs, and returns the incidents that
+// hold any of them.
+func (tx *Tx) scopeFailures(ctx context.Context, s Scope, runs []incident.Run) ([]incident.Stored, error) {
+	if len(runs) == 0 {
+		return nil, nil
+	}
+	var rows []struct {
+		RunID       int64   `db:"run_id"`
+		Attempt     int64   `db:"attempt"`
+		JobID       int64   `db:"job_id"`
+		Job         string  `db:"job"`
+		Fingerprint string  `db:"fingerprint"`
+		Low         bool    `db:"is_low"`
+		Infra       bool    `db:"is_infra"`
+		IncidentID  *string `db:"incident_id"`
+	}
+	err := tx.tx.SelectContext(ctx, &rows, `
+		SELECT o.run_id, o.attempt, o.job_id, o.job, o.fingerprint, o.is_low, o.is_infra, o.incident_id
+		FROM occurrences o JOIN runs r USING (connection_id, run_id, attempt)
+		WHERE o.scope_id = $1 AND r.run_created_at >= $2 ORDER BY r.run_created_at, r.number, o.run_id, o.attempt, o.job_id`,
+		s.ID, runs[len(runs)-1].CreatedAt)
+	if err != nil {
+		return nil, err
+	}
+	place := map[incident.RunKey]*incident.Run{}
+	for n := range runs {
+		place[runs[n].RunKey] = &runs[n]
+	}
+	holders := map[string][]incident.OccurrenceKey{}
+	for _, o := range rows {
+		key := incident.OccurrenceKey{RunKey: incident.RunKey{ID: o.RunID, Attempt: o.Attempt}, JobID: o.JobID}
+		if o.IncidentID != nil {
+			holders[*o.IncidentID] = append(holders[*o.IncidentID], key)
+		}
+		if r := place[key.RunKey]; r != nil && r.Known {
+			if len(r.Failed) > 0 && r.Failed[0].JobID == 0 { // sorted first; it stood for the others
+				r.Failed = nil
+			}
+			r.Failed = append(r.Failed, incident.Failure{JobID: o.JobID, Job: o.Job, Fingerprint: o.Fingerprint, Low: o.Low, Infra: o.Infra})
+		}
+	}
+	return tx.storedIncidents(ctx, holders)
+}
+
+// dropWholes removes the failures that stood for runs whose jobs are known now.
+func (tx *Tx) dropWholes(ctx context.Context, s Scope) error {
+	_, err := tx.tx.ExecContext(ctx, `
+		DELETE FROM occurrences o WHERE o.scope_id = $1 AND o.job_id = 0 AND EXISTS (
+			SELECT 1 FROM occurrences p WHERE p.connection_id = o.connection_id AND p.run_id = o.run_id
+				AND p.attempt = o.attempt AND p.job_id <> 0)`, s.ID)
+	if err != nil {
+		return fmt.Errorf("whole runs of scope %d: %w", s.ID, classify(err))
+	}
+	return nil
+}
+
+func (tx *Tx) storedIncidents(ctx context.Context, holders map[string][]incident.OccurrenceKey) ([]incident.Stored, error) {
+	if len(holders) == 0 {
+		return nil, nil
+	}
+	ids := make(pq.StringArray, 0, len(holders))
+	for id := range holders {
+		ids = append(ids, id)
+	}
+	var rows []struct {
+		ID          string          `db:"id"`
+		Fingerprint string          `db:"fingerprint"`
+		Episode     int             `db:"episode"`
+		Status      incident.Status `db:"status"`
+		Reason      incident.Reason `db:"resolution"`
+		Flaky       bool            `db:"is_flaky"`
+		Touched     bool            `db:"is_touched"`
+	}
+	err := tx.tx.SelectContext(ctx, &rows, `
+		SELECT id, fingerprint, episode, status, resolution, is_flaky, is_touched FROM incidents
+		WHERE id = ANY($1) ORDER BY opened_at, id`, ids)
+	if err != nil {
+		return nil, err
+	}
+	stored := make([]incident.Stored, len(rows))
+	for n, r := range rows {
+		stored[n] = incident.Stored{ID: r.ID, Fingerprint: r.Fingerprint, Episode: r.Episode, Status: r.Status,
+			Reason: r.Reason, Flaky: r.Flaky, Touched: r.Touched, Occurrences: holders[r.ID]}
+	}
+	return stored, nil
+}
+
+func (tx *Tx) scopeCuts(ctx context.Context, s Scope) ([]incident.Cut, error) {
+	var rows []struct {
+		Kind        incident.CutKind `db:"kind"`
+		Fingerprint string           `db:"fingerprint"`
+		Reason      incident.Reason  `db:"reason"`
+		CreatedAt   time.Time        `db:"after_created_at"`
+		Number      int64            `db:"after_number"`
+		RunID       int64            `db:"after_run_id"`
+		Attempt     int64            `db:"after_attempt"`
+		At          time.Time        `db:"at"`
+	}
+	err := tx.tx.SelectContext(ctx, &rows, `
+		SELECT kind, fingerprint, reason, after_created_at, after_number, after_run_id, after_attempt, at
+		FROM incident_cuts WHERE scope_id = $1 ORDER BY id`, s.ID)
+	if err != nil {
+		return nil, err
+	}
+	cuts := make([]incident.Cut, len(rows))
+	for n, r := range rows {
+		cuts[n] = incident.Cut{Kind: r.Kind, Fingerprint: r.Fingerprint, Reason: r.Reason, At: r.At, After: incident.Position{
+			CreatedAt: r.CreatedAt.UTC(), Number: r.Number, RunKey: incident.RunKey{ID: r.RunID, Attempt: r.Attempt}}}
+	}
+	return cuts, nil
+}
+
+// relations tells what is stored of which commits of runs contain which.
+func (tx *Tx) relations(ctx context.Context, connectionID string, runs []incident.Run) (func(incident.Pair) incident.Answer, error) {
+	heads := pq.StringArray{}
+	for _, r := range runs {
+		heads = append(heads, r.SHA)
+	}
+	var rows []struct {
+		Head     string `db:"head"`
+		Base     string `db:"base"`
+		Contains bool   `db:"contains"`
+	}
+	err := tx.tx.SelectContext(ctx, &rows, `
+		SELECT head, base, contains FROM commit_relations WHERE connection_id = $1 AND head = ANY($2)`, connectionID, heads)
+	if err != nil {
+		return nil, fmt.Errorf("commits of %s: %w", connectionID, classify(err))
+	}
+	known := map[incident.Pair]incident.Answer{}
+	for _, r := range rows {
+		known[incident.Pair{Head: r.Head, Base: r.Base}] = incident.No
+		if r.Contains {
+			known[incident.Pair{Head: r.Head, Base: r.Base}] = incident.Yes
+		}
+	}
+	return func(p incident.Pair) incident.Answer { return known[p] }, nil
+}
+
+// SaveRelation stores whether one commit contains another.
+func (s *Store) SaveRelation(ctx context.Context, connectionID string, p incident.Pair, contains bool) error {
+	_, err := s.db.ExecContext(ctx, `
+		INSERT INTO commit_relations (connection_id, head, base, contains) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		connectionID, p.Head, p.Base, contains)
+	if err != nil {
+		return fmt.Errorf("commits of %s: %w", connectionID, classify(err))
+	}
+	return nil
+}
