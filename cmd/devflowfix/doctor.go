@@ -46,7 +46,7 @@ func (doctorCommand) Run(p *process) error {
 				continue
 			}
 			cure := fmt.Sprintf("check %[1]s_TOKEN and %[1]s's URL", strings.ToUpper(string(provider)))
-			r.check(provider.Title(), cure, func(ctx context.Context) (string, error) { return login(ctx, a, provider) })
+			r.check(provider.Title(), cure, func(ctx context.Context) (string, error) { return loginAt(ctx, a, provider) })
 		}
 		if r.unwell {
 			return errUnwell
@@ -81,7 +81,7 @@ func (r *round) tell(what, found string, err error, cure string) {
 	}
 }
 
-func login(ctx context.Context, a *app.App, p forge.Provider) (string, error) {
+func loginAt(ctx context.Context, a *app.App, p forge.Provider) (string, error) {
 	f, err := a.Access.Openers[p].Open(ctx, forge.Access{Token: a.Access.Operator[p]})
 	if err != nil {
 		return "", err
