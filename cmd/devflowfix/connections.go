@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -46,7 +47,7 @@ func (c connectionsList) Run(p *process) error {
 		rows := make([][]string, len(found.Items))
 		for i, d := range found.Items {
 			v := d.Value
-			rows[i] = []string{v.FullName, v.Provider, v.Health, v.HookStatus, s.ago(v.LastDeliveryAt), v.ID}
+			rows[i] = []string{v.FullName, v.Provider, v.Shown(), v.HookStatus, s.ago(v.LastDeliveryAt), v.ID}
 		}
 		s.table([]string{"REPOSITORY", "FORGE", "HEALTH", "WEBHOOK", "LAST DELIVERY", "ID"}, rows, 0)
 		rest(s, found.More, c.Limit)
@@ -104,7 +105,7 @@ func tellConnection(s screen, c client.Connection) {
 		by = "the GitHub App"
 	}
 	s.fields("repository", c.FullName, "id", c.ID, "forge", c.Provider, "deliveries by", by,
-		"health", c.Health, "since", s.ago(&c.HealthSince), "because", c.HealthReason,
+		"health", c.Shown(), "since", s.ago(&c.HealthSince), "because", c.HealthReason,
 		"webhook", c.HookStatus, "url", c.HookURL, "events", strings.Join(c.HookEvents, ", "),
 		"last delivery", s.ago(c.LastDeliveryAt), "connected", s.ago(&c.CreatedAt), "you may", c.Permission)
 	if !c.IsEnabled {
@@ -201,11 +202,16 @@ type connectionsRotate struct {
 	Confirm bool `help:"You know that --revoke loses deliveries."`
 }
 
+// Validate asks for a confirmation of what loses deliveries.
+func (c connectionsRotate) Validate() error {
+	if c.Revoke && !c.Confirm {
+		return errors.New("--revoke refuses what the forge sends until it has the new secret, usually within seconds. Add --confirm to do it, or leave --revoke out to lose nothing")
+	}
+	return nil
+}
+
 // Run changes a webhook's secret.
 func (c connectionsRotate) Run(p *process) error {
-	if c.Revoke && !c.Confirm {
-		return fault.New(fault.Invalid, "--revoke refuses what the forge sends until it has the new secret, usually within seconds. Add --confirm to do it, or leave --revoke out to lose nothing.")
-	}
 	return c.with(p, func(ctx context.Context, server *client.Client, id string) (client.Document[client.Connection], error) {
 		return server.Rotate(ctx, id, c.Revoke)
 	})
@@ -233,11 +239,16 @@ type connectionsDisconnect struct {
 	Yes         bool `help:"Do it: the connection's incidents and history are lost."`
 }
 
+// Validate asks for a confirmation of what cannot be undone.
+func (c connectionsDisconnect) Validate() error {
+	if !c.Yes {
+		return errors.New("this removes the connection with its incidents and history; add --yes to do it, or keep them with `devflowfix connections pause`")
+	}
+	return nil
+}
+
 // Run removes a connection.
 func (c connectionsDisconnect) Run(p *process) error {
-	if !c.Yes {
-		return fault.New(fault.Invalid, "This removes the connection with its incidents and history. Add --yes to do it; `devflowfix connections pause` keeps them.")
-	}
 	server, err := p.client()
 	if err != nil {
 		return err

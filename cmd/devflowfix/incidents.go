@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,18 +42,40 @@ func (c incidentsList) Run(p *process) error {
 			s.say("No incidents.")
 			return
 		}
-		incidentTable(s, found)
+		tellIncidents(s, found)
 		rest(s, found.More, c.Limit)
 	})
 }
 
-func incidentTable(s screen, found client.List[client.Incident]) {
+// wideEnough is how many columns a table of incidents wants at least.
+const wideEnough = 120
+
+// tellIncidents prints a table or, where that would cut too much, two lines for
+// each incident.
+func tellIncidents(s screen, found client.List[client.Incident]) {
+	if s.width > 0 && s.width < wideEnough {
+		for _, d := range found.Items {
+			v, sign := d.Value, "✗"
+			if v.Status == "resolved" {
+				sign = "✓"
+			}
+			s.say("%s %s", s.mark(sign), s.cut(title(v), 2))
+			s.say("  %s", s.cut(strings.Join(present(v.Status+", "+v.Severity, v.FullName, v.Branch, v.Owner, counted(v.Occurrences, "failed run"), s.ago(&v.OpenedAt)), " · "), 2))
+			s.say("  %s", v.ID)
+		}
+		return
+	}
 	rows := make([][]string, len(found.Items))
 	for i, d := range found.Items {
 		v := d.Value
 		rows[i] = []string{v.Status, v.Severity, v.FullName, v.Branch, title(v), v.Owner, strconv.Itoa(v.Occurrences), strings.TrimSuffix(s.ago(&v.OpenedAt), " ago"), v.ID}
 	}
 	s.table([]string{"STATUS", "SEVERITY", "REPOSITORY", "BRANCH", "WHAT", "OWNER", "SEEN", "AGE", "ID"}, rows, 2, 3, 4, 5)
+}
+
+// present are the texts that are not empty.
+func present(texts ...string) []string {
+	return slices.DeleteFunc(texts, func(t string) bool { return t == "" })
 }
 
 // title is what an incident is about, in the best words that the server has.

@@ -31,6 +31,9 @@ Programs need no login: DEVFLOWFIX_SERVER and DEVFLOWFIX_TOKEN together win over
 
 // Run keeps a token that the server has accepted.
 func (c loginCommand) Run(p *process) error {
+	if err := client.CheckServer(c.Server); err != nil {
+		return err
+	}
 	path, err := p.loginFile()
 	if err != nil {
 		return err
@@ -53,7 +56,7 @@ func (c loginCommand) Run(p *process) error {
 	if err := (login{server.Server(), token}).save(path); err != nil {
 		return err
 	}
-	newScreen(p.stdout, nil).say("Logged in at %s as %s (may %s).\nThe token is in %s, for you alone.",
+	newScreen(p.stdout, nil).say("Logged in at %s as %s (scope: %s).\nThe token is in %s, for you alone.",
 		server.Server(), me.Value.Name, strings.Join(me.Value.Scopes, ", "), path)
 	return nil
 }

@@ -88,6 +88,14 @@ func (s screen) document(v any) error {
 	return err
 }
 
+// cut shortens a text to the columns that are left after used ones.
+func (s screen) cut(text string, used int) string {
+	if s.width == 0 {
+		return text
+	}
+	return runewidth.Truncate(harmless(text), max(s.width-used, narrowest), "…")
+}
+
 // tones are the ANSI colours of words that tell how a thing is.
 var tones = map[string]string{
 	"healthy": "32", "active": "32", "resolved": "32", "applied": "32", "✓": "32",

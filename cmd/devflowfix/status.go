@@ -103,7 +103,7 @@ func look(p *process, server *client.Client) (standing, error) {
 	}
 	st.isShortened = connections.More
 	for _, c := range connections.Items {
-		st.Health[c.Value.Health]++
+		st.Health[c.Value.Shown()]++
 		if isUnwell(c.Value) {
 			st.Unwell = append(st.Unwell, c)
 		}
@@ -127,8 +127,8 @@ func (st standing) tell(s screen) {
 			parts = append(parts, s.tint(h, fmt.Sprintf("%s %s", thousands(n), h)))
 		}
 	}
-	s.fields("server", st.Server, "you", st.Me.Value.Name+" (may "+strings.Join(st.Me.Value.Scopes, ", ")+")")
-	line := counted(stats.Connections, "connection")
+	s.fields("server", st.Server, "you", st.Me.Value.Name+" (scope: "+strings.Join(st.Me.Value.Scopes, ", ")+")")
+	line := thousands(stats.Connections)
 	if len(parts) > 0 {
 		line += ": " + strings.Join(parts, ", ")
 	}
@@ -136,19 +136,23 @@ func (st standing) tell(s screen) {
 		line += fmt.Sprintf(" (of the newest %s)", thousands(statusConnections))
 	}
 	fmt.Fprintf(s.w, "%-14s %s\n", "connections", line) // its parts have their colours
-	s.fields("deliveries", fmt.Sprintf("%s in 7 days, the last %s", thousands(stats.Deliveries), s.ago(stats.LastDeliveryAt)),
+	deliveries := thousands(stats.Deliveries) + " in 7 days"
+	if stats.LastDeliveryAt != nil {
+		deliveries += ", the last " + s.ago(stats.LastDeliveryAt)
+	}
+	s.fields("deliveries", deliveries,
 		"incidents", fmt.Sprintf("%s open, %s opened in 7 days", thousands(stats.OpenIncidents), thousands(stats.Incidents)))
 	for _, c := range st.Unwell {
 		s.say("\n%s %s: %s", s.mark("✗"), c.Value.FullName, trouble(c.Value))
 	}
 	if len(st.Incidents.Items) > 0 {
 		s.say("")
-		incidentTable(s, st.Incidents)
+		tellIncidents(s, st.Incidents)
 		rest(s, st.Incidents.More, statusIncidents)
 		return
 	}
 	if len(st.Unwell) == 0 && stats.Connections > 0 {
-		s.say("\n%s", "Nothing is red.")
+		s.say("\nNothing is red.")
 	}
 	if stats.Connections == 0 {
 		s.say("\nConnect a repository: devflowfix connections connect OWNER/REPO")

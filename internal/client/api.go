@@ -62,6 +62,15 @@ type Connection struct {
 	CreatedAt      time.Time  `json:"created_at"`
 }
 
+// Shown is the health to show. The server looks at health from time to time; a
+// pause counts at once.
+func (c Connection) Shown() string {
+	if !c.IsEnabled {
+		return "paused"
+	}
+	return c.Health
+}
+
 // HookError says why a webhook is not as it should be.
 type HookError struct {
 	Message string     `json:"message"`

@@ -41,16 +41,31 @@ type Client struct {
 // makes no request. Invalid when the URL is none, or would carry the token
 // unencrypted over a network.
 func New(server, token string) (*Client, error) {
+	u, err := parseServer(server)
+	if err != nil {
+		return nil, err
+	}
+	if !isHeaderText(token) {
+		return nil, fault.New(fault.Invalid, "That is no token: it is one word without spaces.")
+	}
+	return &Client{server: u, token: token, http: &http.Client{Timeout: requestTimeout, CheckRedirect: stay}}, nil
+}
+
+// CheckServer is nil for a URL that New takes.
+func CheckServer(server string) error {
+	_, err := parseServer(server)
+	return err
+}
+
+func parseServer(server string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimSuffix(strings.TrimSpace(server), "/"))
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, fault.New(fault.Invalid, "The server is named by its address, https://devflowfix.example.com.")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return nil, fault.New(fault.Invalid, fmt.Sprintf("The token is not sent to %s over http, where others can read it. Name the server by https; http is for this machine alone.", u.Host))
-	case !isHeaderText(token):
-		return nil, fault.New(fault.Invalid, "That is no token: it is one word without spaces.")
 	}
-	return &Client{server: u, token: token, http: &http.Client{Timeout: requestTimeout, CheckRedirect: stay}}, nil
+	return u, nil
 }
 
 // Server is the server's base URL, without a slash at its end.
