@@ -27,7 +27,7 @@ func register(t *testing.T, w *harness.World, args ...string) *registering {
 	waits := make(chan struct{})
 	r := &registering{w: w, code: make(chan int, 1), out: &watched{until: "Waiting", seen: sync.OnceFunc(func() { close(waits) })}}
 	go func() {
-		r.code <- run(t.Context(), append([]string{"app", "create"}, args...), w.Environ, r.out, &r.errs)
+		r.code <- run(t.Context(), append([]string{"app", "create"}, args...), w.Environ, strings.NewReader(""), r.out, &r.errs)
 	}()
 	select {
 	case <-waits:

@@ -17,7 +17,7 @@ import (
 func call(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, environ, &out, &errs)
+	code = run(t.Context(), args, environ, strings.NewReader(""), &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -105,7 +105,7 @@ func TestUpTellsTheStoryAndStopsWhenTold(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		out := &watched{until: "Ctrl-C", seen: stop}
 		var errs bytes.Buffer
-		code := run(ctx, []string{"up", "--data", data, "--addr", "127.0.0.1:0", "--sim-addr", "127.0.0.1:0"}, []string{"PATH=" + os.Getenv("PATH")}, out, &errs)
+		code := run(ctx, []string{"up", "--data", data, "--addr", "127.0.0.1:0", "--sim-addr", "127.0.0.1:0"}, []string{"PATH=" + os.Getenv("PATH")}, strings.NewReader(""), out, &errs)
 		stop()
 		said := out.text.String()
 		for _, want := range []string{"DevFlowFix runs at http://127.0.0.1:", "PostgreSQL", "Redis", "simulator", "/ops/queues", "GitHub", "GitLab", "repositories/connect", "/control/runs", "webhook"} {

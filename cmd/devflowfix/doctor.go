@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/devflowfix/devflowfix/internal/app"
+	"github.com/devflowfix/devflowfix/internal/config"
 	"github.com/devflowfix/devflowfix/internal/fault"
-	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
-type doctorCommand struct{}
+type doctorCommand struct {
+	JSON bool `name:"json" help:"Print the findings as one JSON document, for programs."`
+}
 
 // checkWithin bounds one check.
 const checkWithin = 10 * time.Second
@@ -20,72 +21,111 @@ const checkWithin = 10 * time.Second
 var errUnwell = errors.New("something is not as it should be; see above")
 
 // Run checks one thing after the other, and goes on after a failure so that
-// everything is told at once.
-func (doctorCommand) Run(p *process) error {
-	return p.withBareApp(func(a *app.App) error {
-		r := round{process: p}
-		r.tell("settings", "complete", nil, "")
-		r.check("PostgreSQL", "check DATABASE_URL, and that the server lets this machine in", func(ctx context.Context) (string, error) {
-			return "answers, and its schema is right", a.Store.Ready(ctx)
-		})
-		r.check("isolation", "make an ordinary role that owns the database", func(ctx context.Context) (string, error) {
-			exempt, err := a.Store.Isolation(ctx)
-			if err == nil && exempt != "" {
-				err = fault.New(fault.Conflict, exempt)
-			}
-			return "row-level security binds the database's role", err
-		})
-		r.check("key", "check OAUTH_TOKEN_ENCRYPTION_KEY", func(ctx context.Context) (string, error) {
-			return "opens what the database holds", a.Store.CheckKey(ctx)
-		})
-		r.check("Redis", "check REDIS_URL, and that the server lets this machine in", a.CheckRedis)
-		for _, provider := range []forge.Provider{forge.GitHub, forge.GitLab} {
-			token := a.Access.Operator[provider]
-			if token.IsZero() {
-				fmt.Fprintf(p.stdout, "- %-10s no token of the operator's; users log in\n", provider.Title())
-				continue
-			}
-			cure := fmt.Sprintf("check %[1]s_TOKEN and %[1]s's URL", strings.ToUpper(string(provider)))
-			r.check(provider.Title(), cure, func(ctx context.Context) (string, error) { return login(ctx, a, provider) })
-		}
-		if r.unwell {
-			return errUnwell
-		}
+// everything is told at once. Warnings do not fail.
+func (c doctorCommand) Run(p *process) error {
+	r := &round{process: p, Findings: []finding{}, Healthy: true}
+	if !c.JSON {
+		s := newScreen(p.stdout, settings(p.environ))
+		r.screen = &s
+	}
+	err := p.withBareApp(func(a *app.App) error {
+		r.tell(finding{Name: "settings", State: well, Found: "complete, the key has the right form"})
+		r.visit(a)
 		return nil
 	})
+	if problems, ok := errors.AsType[*config.Problems](err); ok {
+		for _, problem := range problems.List {
+			r.tell(finding{Name: "settings", State: wrong, Found: problem, Why: "nothing starts without it", Cure: "config.example.yml explains every setting"})
+		}
+	} else if err != nil {
+		return err
+	}
+	if c.JSON {
+		if err := newScreen(p.stdout, nil).document(r); err != nil {
+			return err
+		}
+	}
+	if !r.Healthy {
+		return errUnwell
+	}
+	return nil
+}
+
+// The states of a finding.
+type state string
+
+const (
+	well    state = "ok"
+	warning state = "warning"
+	wrong   state = "wrong"
+	skipped state = "skipped"
+)
+
+var signs = map[state]string{well: "✓", warning: "!", wrong: "✗", skipped: "-"}
+
+// finding is what a check found.
+type finding struct {
+	Name  string `json:"name"`
+	State state  `json:"state"`
+	Found string `json:"found"`
+	Why   string `json:"why,omitempty"`  // why it matters
+	Cure  string `json:"cure,omitempty"` // how to mend it
 }
 
 // round is one visit of the doctor.
 type round struct {
-	*process
-	unwell bool
+	*process `json:"-"`
+	screen   *screen   // nil for programs
+	Healthy  bool      `json:"healthy"`
+	Findings []finding `json:"findings"`
 }
 
-func (r *round) check(what, cure string, try func(context.Context) (string, error)) {
+// check adds what try found. A failure has the check's own why and cure.
+func (r *round) check(name, why, cure string, try func(context.Context) (finding, error)) {
 	ctx, cancel := context.WithTimeout(r.ctx, checkWithin)
 	defer cancel()
-	found, err := try(ctx)
-	r.tell(what, found, err, cure)
+	f, err := try(ctx)
+	f.Name = name
+	switch known, ok := errors.AsType[*fault.Error](err); {
+	case err == nil && f.State == "":
+		f.State = well
+	case ok:
+		f.State, f.Found = wrong, known.Sentence
+		if known.Cause != nil {
+			f.Found += " (" + known.Cause.Error() + ")"
+		}
+	case err != nil:
+		f.State, f.Found = wrong, err.Error()
+	}
+	if f.State == wrong || f.State == warning {
+		f.Why, f.Cure = orElse(f.Why, why), orElse(f.Cure, cure)
+	}
+	r.tell(f)
 }
 
-// tell says what was found or, for a failure, what happened and how to mend it.
-func (r *round) tell(what, found string, err error, cure string) {
-	if err == nil {
-		fmt.Fprintf(r.stdout, "✓ %-10s %s\n", what, found)
+func orElse(text, other string) string {
+	if text != "" {
+		return text
+	}
+	return other
+}
+
+// tell notes a finding, and says it to a person.
+func (r *round) tell(f finding) {
+	r.Findings = append(r.Findings, f)
+	r.Healthy = r.Healthy && f.State != wrong
+	if r.screen == nil {
 		return
 	}
-	r.unwell = true
-	fmt.Fprintf(r.stdout, "✗ %-10s %s\n", what, fault.Sentence(err))
-	if known, ok := errors.AsType[*fault.Error](err); ok && known.Cause != nil {
-		fmt.Fprintf(r.stdout, "  %-10s %v; %s\n", "", known.Cause, cure)
+	r.screen.say("%s %-13s %s", r.screen.mark(signs[f.State]), f.Name, f.Found)
+	for _, more := range []struct{ label, text string }{{"why", f.Why}, {"mend", f.Cure}} {
+		if more.text != "" {
+			r.screen.say("  %-13s %-4s  %s", "", more.label, more.text)
+		}
 	}
 }
 
-func login(ctx context.Context, a *app.App, p forge.Provider) (string, error) {
-	f, err := a.Access.Openers[p].Open(ctx, forge.Access{Token: a.Access.Operator[p]})
-	if err != nil {
-		return "", err
-	}
-	self, err := f.Self(ctx)
-	return "answers, and the token is of " + self.Login, err
+// note is a finding that is well.
+func note(format string, values ...any) finding {
+	return finding{Found: fmt.Sprintf(format, values...)}
 }

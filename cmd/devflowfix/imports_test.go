@@ -16,7 +16,7 @@ const module = "github.com/devflowfix/devflowfix/"
 // from layers below its own.
 var layers = [][]string{
 	{"migrations", "internal/fault", "internal/secret", "internal/telemetry", "internal/egress", "internal/forgesim"},
-	{"internal/forge", "internal/local"},
+	{"internal/forge", "internal/local", "internal/client"},
 	{"internal/forge/payload", "internal/queue", "internal/hook", "internal/delivery", "internal/incident", "internal/evidence", "internal/owner", "internal/cilint", "internal/notify"},
 	{"internal/forge/github", "internal/forge/gitlab", "internal/store", "internal/auth", "internal/config", "internal/web"},
 	{"handlers", "workers"},

@@ -65,7 +65,7 @@ func TestPullFollowsTheAppsLogAndNewConnections(t *testing.T) {
 	out, code := &watched{until: "Pipeline Hook", seen: interrupt}, make(chan int, 1)
 	var errs strings.Builder
 	go func() {
-		code <- run(ctx, []string{"pull", "--follow", "--every", "1s"}, w.Environ, out, &errs)
+		code <- run(ctx, []string{"pull", "--follow", "--every", "1s"}, w.Environ, strings.NewReader(""), out, &errs)
 	}()
 	// The log says that the App's deliveries arrived, but none did.
 	w.Install("acme", "shop")

@@ -32,10 +32,9 @@ func (c replayCommand) Run(p *process) error {
 		r.Outcome = store.OutcomeFailed
 	}
 	return p.withApp(func(a *app.App) error {
-		done, err := a.Replay(p.ctx, r, c.Apply, func(n int) { fmt.Fprintf(p.stderr, "\r%d deliveries", n) })
-		if done.Deliveries > 0 {
-			fmt.Fprintln(p.stderr)
-		}
+		bar := newProgress(p.stderr)
+		done, err := a.Replay(p.ctx, r, c.Apply, func(n int) { bar.count("deliveries", n) })
+		bar.end()
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
@@ -40,7 +39,9 @@ func (c rotateKeyCommand) Run(p *process) error {
 }
 
 func rotateKey(p *process, a *app.App) error {
-	r, err := a.Store.RotateKey(p.ctx, progress(p.stderr))
+	bar := newProgress(p.stderr)
+	r, err := a.Store.RotateKey(p.ctx, bar.part)
+	bar.end()
 	if r.Renewed+r.Late+len(r.Lost) > 0 {
 		noted := a.Store.RecordAudit(context.WithoutCancel(p.ctx), store.Audit{Actor: "operator", Action: "key.rotate", Target: "OAUTH_TOKEN_ENCRYPTION_KEY"},
 			map[string]any{"renewed": r.Renewed + r.Late, "lost": len(r.Lost)})
@@ -66,17 +67,6 @@ Every secret is under the first key. Remove the others from OAUTH_TOKEN_ENCRYPTI
 Access tokens (JWT) made under an old key stop working then, also those of `+"`devflowfix token`"+`, which live 720h at most.
 `, thousands(r.Renewed), thousands(r.Rows))
 	return nil
-}
-
-// progress writes how far each table is, in twenty lines at the most.
-func progress(w io.Writer) func(table string, done, total int) {
-	told := map[string]int{}
-	return func(table string, done, total int) {
-		if done == total || done-told[table] >= total/20 {
-			fmt.Fprintf(w, "%s %s/%s\n", table, thousands(done), thousands(total))
-			told[table] = done
-		}
-	}
 }
 
 // mostNamed is how many rows are named in one message.

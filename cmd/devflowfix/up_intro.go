@@ -24,6 +24,7 @@ DevFlowFix runs at %s
 	} else {
 		fmt.Fprintf(u.stdout, "Your API token:\n\n  export TOKEN=%s\n\nThe API is described at %s/openapi.json\n\n", token, web)
 	}
+	fmt.Fprintf(u.stdout, "From the command line:\n\n  DEVFLOWFIX_TOKEN=%s devflowfix login --server %s\n  devflowfix status\n\n", token, web)
 	fmt.Fprintln(u.stdout, "Ctrl-C stops everything; the data stay.")
 }
 

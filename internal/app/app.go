@@ -143,4 +143,4 @@ func clients(cfg config.Config, client *http.Client, registered forge.AppSource)
 func (a *App) Close() error { return errors.Join(a.redis.Close(), a.Store.Close()) }
 
 // CheckRedis asks whether Redis answers and is set up for a queue.
-func (a *App) CheckRedis(ctx context.Context) (string, error) { return a.queue.Check(ctx) }
+func (a *App) CheckRedis(ctx context.Context) (queue.Condition, error) { return a.queue.Check(ctx) }

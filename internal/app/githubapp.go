@@ -54,6 +54,14 @@ func (r *Registration) App(ctx context.Context) (forge.App, error) {
 	return r.app, r.err
 }
 
+// Settings returns what GitHub has of the App; NotFound when there is none.
+func (r *Registration) Settings(ctx context.Context) (forge.AppSettings, error) {
+	if _, err := r.App(ctx); err != nil {
+		return forge.AppSettings{}, err
+	}
+	return r.apps.AppSettings(ctx)
+}
+
 // InSettings reports whether the settings name the App; they win over the
 // database.
 func (r *Registration) InSettings() bool { return r.settings.AppID != 0 }

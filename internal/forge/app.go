@@ -28,6 +28,16 @@ func (a App) InstallURL() string {
 	return a.URL + "/installations/new"
 }
 
+// AppSettings are an App's settings at GitHub, which an owner can change there.
+type AppSettings struct {
+	Slug        string
+	Permissions map[string]string // name to read, write or admin
+	Events      []string
+	HookURL     string // empty when the App has no hook
+	HasSecret   bool   // deliveries are signed
+	InsecureTLS bool   // the hook does not look at certificates
+}
+
 // AppSource knows the GitHub App, which may be registered while we run.
 type AppSource interface {
 	// App returns the App; NotFound when there is none.
@@ -51,6 +61,8 @@ type Apps interface {
 	InstallationRepositories(ctx context.Context, id int64) ([]Repository, error)
 	// AppLog opens the log of the App's own webhook.
 	AppLog(ctx context.Context) (DeliveryLog, error)
+	// AppSettings returns what GitHub has of the App itself.
+	AppSettings(ctx context.Context) (AppSettings, error)
 	// UserRepositories returns the repositories of installations that the
 	// owner of a user token of the App was given access to.
 	UserRepositories(ctx context.Context, token secret.Text) ([]UserRepository, error)

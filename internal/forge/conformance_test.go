@@ -133,6 +133,9 @@ func TestRepositoryAndLogin(t *testing.T) {
 		if self, err := s.Self(t.Context()); err != nil || self.Login == "" || self.ID == 0 {
 			t.Errorf("Self = %+v, %v", self, err)
 		}
+		if missing, err := s.MissingScopes(t.Context()); err != nil || len(missing) > 0 {
+			t.Errorf("the token of the tests lacks %v, %v", missing, err)
+		}
 	})
 }
 

@@ -284,6 +284,10 @@ type Forge interface {
 type Identity interface {
 	// Self is the account that the access belongs to.
 	Self(ctx context.Context) (Person, error)
+	// MissingScopes names what the token's scopes lack for the work of
+	// DevFlowFix, in the forge's words. It is empty also when the forge does
+	// not tell the scopes of such a token.
+	MissingScopes(ctx context.Context) ([]string, error)
 }
 
 // Repositories finds repositories.

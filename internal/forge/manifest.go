@@ -96,16 +96,22 @@ var permissionLevels = []string{"", "read", "write", "admin"}
 
 // Lacks names what an installation has not granted although the App cannot do
 // without it, sorted: "actions: read", "the event push".
-func (i Installation) Lacks() []string {
+func (i Installation) Lacks() []string { return lacks(i.Permissions, i.Events) }
+
+// Lacks names what an App does not ask of those who install it although it
+// cannot do without it, as Installation.Lacks does.
+func (s AppSettings) Lacks() []string { return lacks(s.Permissions, s.Events) }
+
+func lacks(permissions map[string]string, events []string) []string {
 	var lacks []string
 	for _, name := range slices.Sorted(maps.Keys(neededPermissions)) {
 		level := neededPermissions[name]
-		if slices.Index(permissionLevels, i.Permissions[name]) < slices.Index(permissionLevels, level) {
+		if slices.Index(permissionLevels, permissions[name]) < slices.Index(permissionLevels, level) {
 			lacks = append(lacks, name+": "+level)
 		}
 	}
 	for _, event := range neededEvents {
-		if !slices.Contains(i.Events, event) {
+		if !slices.Contains(events, event) {
 			lacks = append(lacks, "the event "+event)
 		}
 	}

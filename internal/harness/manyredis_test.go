@@ -19,7 +19,7 @@ func TestSentinelAndClusterDoWhatOneRedisDoes(t *testing.T) {
 			w := harness.Start(t, harness.Options{Settings: []string{"REDIS_URL=" + start(t)}})
 			w.Secret(localtest.RedisPassword)
 			if found, err := w.App.CheckRedis(t.Context()); err != nil {
-				t.Errorf("doctor says %q, %v", found, err)
+				t.Errorf("doctor says %+v, %v", found, err)
 			}
 			ann := w.User("ann")
 			c := ann.Connect("github", "acme/shop")

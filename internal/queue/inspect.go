@@ -76,29 +76,35 @@ func (c *Client) Reclaim(ctx context.Context) (int, error) {
 	return total, nil
 }
 
+// Condition is how a Redis that serves a queue is.
+type Condition struct {
+	Version string // empty when it does not tell
+	Warning string // what should be otherwise; empty when nothing should
+	Cure    string // how to mend it
+}
+
 // Check asks whether Redis answers and may be trusted with a queue: it must
 // refuse writes when its memory is full instead of dropping keys, and should
-// keep its data over a restart. Every master of a Cluster is asked. It returns
-// what it found.
-func (c *Client) Check(ctx context.Context) (string, error) {
+// keep its data over a restart. Every master of a Cluster is asked.
+func (c *Client) Check(ctx context.Context) (Condition, error) {
 	if err := c.Ping(ctx); err != nil {
-		return "", err
+		return Condition{}, err
 	}
 	found := check{tells: true, keeps: true}
 	if err := c.eachMaster(ctx, found.ask); err != nil {
-		return "", err
+		return Condition{}, err
 	}
 	switch {
 	case found.drops != "":
-		return "", fault.New(fault.Conflict, "Redis drops keys when its memory is full (maxmemory-policy "+found.drops+"). Set maxmemory-policy to noeviction, or deliveries get lost.")
+		return Condition{}, fault.New(fault.Conflict, "Redis drops keys when its memory is full (maxmemory-policy "+found.drops+"). Set maxmemory-policy to noeviction, or deliveries get lost.")
 	case found.broken:
-		return "", fault.New(fault.Unavailable, "The Redis Cluster is not whole: cluster_state is not ok. Look at it with `redis-cli --cluster check`.")
+		return Condition{}, fault.New(fault.Unavailable, "The Redis Cluster is not whole: cluster_state is not ok. Look at it with `redis-cli --cluster check`.")
 	case !found.tells:
-		return "answers; it does not tell its settings, so make sure that maxmemory-policy is noeviction", nil
+		return Condition{Version: found.version, Warning: "it does not tell its settings", Cure: "make sure that maxmemory-policy is noeviction and appendonly is yes"}, nil
 	case !found.keeps:
-		return "answers; its data are gone after a crash, so set appendonly to yes", nil
+		return Condition{Version: found.version, Warning: "its data are gone after a crash", Cure: "set appendonly to yes"}, nil
 	default:
-		return "answers, keeps its data and drops nothing", nil
+		return Condition{Version: found.version}, nil
 	}
 }
 
@@ -108,11 +114,14 @@ type check struct {
 	tells, keeps bool
 	drops        string // the policy of one that drops keys
 	broken       bool
+	version      string
 }
 
 func (f *check) ask(ctx context.Context, master redis.Cmdable, inCluster bool) error {
 	policy, policyErr := master.ConfigGet(ctx, "maxmemory-policy").Result()
 	keeps, keepsErr := master.ConfigGet(ctx, "appendonly").Result()
+	// What hides its version is asked for nothing else.
+	info, _ := master.Info(ctx, "server").Result()
 	state := "cluster_state:ok"
 	if inCluster {
 		var err error
@@ -122,6 +131,9 @@ func (f *check) ask(ctx context.Context, master redis.Cmdable, inCluster bool) e
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if _, after, told := strings.Cut(info, "redis_version:"); told {
+		f.version, _, _ = strings.Cut(after, "\r\n")
+	}
 	f.tells = f.tells && policyErr == nil
 	if policyErr == nil && policy["maxmemory-policy"] != "noeviction" {
 		f.drops = policy["maxmemory-policy"]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -166,6 +167,30 @@ func (a api) Self(ctx context.Context) (forge.Person, error) {
 		return forge.Person{}, classify(err)
 	}
 	return forge.Person{ID: user.GetID(), Login: user.GetLogin(), Name: user.GetName()}, nil
+}
+
+// neededScopes are those of a classic token; each may be held by another.
+// https://docs.github.com/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
+var neededScopes = []string{"repo", "admin:repo_hook"}
+
+// MissingScopes looks at the header in which GitHub tells the scopes of classic
+// and OAuth tokens; those of the App and fine-grained ones have none.
+func (a api) MissingScopes(ctx context.Context) ([]string, error) {
+	_, response, err := a.Users.Get(ctx, "")
+	if err != nil {
+		return nil, classify(err)
+	}
+	held := response.Header.Values("X-OAuth-Scopes")
+	if len(held) == 0 {
+		return nil, nil
+	}
+	var missing []string
+	for _, scope := range neededScopes {
+		if !slices.Contains(list(strings.Join(held, ",")), scope) {
+			missing = append(missing, scope)
+		}
+	}
+	return missing, nil
 }
 
 // split gives the two halves of a stored full name.

@@ -73,6 +73,30 @@ func badKey(cause error) error {
 	return fault.Wrap(fault.Credentials, cause, "DevFlowFix cannot log in at GitHub as the App. The operator checks the App's id and private key.")
 }
 
+// AppSettings returns the App and its hook's configuration (docs.github.com,
+// "Get the authenticated app" and "Get a webhook configuration for an app").
+// GitHub shows a secret that is set as asterisks.
+func (g *GitHub) AppSettings(ctx context.Context) (forge.AppSettings, error) {
+	client, err := g.asApp(ctx)
+	if err != nil {
+		return forge.AppSettings{}, err
+	}
+	app, _, err := client.Apps.Get(ctx, "")
+	if err != nil {
+		return forge.AppSettings{}, classify(err)
+	}
+	out := forge.AppSettings{Slug: app.GetSlug(), Permissions: permissionsOf(app.GetPermissions()), Events: app.Events}
+	config, response, err := client.Apps.GetHookConfig(ctx)
+	if isMissing(response) {
+		return out, nil
+	}
+	if err != nil {
+		return forge.AppSettings{}, classify(err)
+	}
+	out.HookURL, out.HasSecret, out.InsecureTLS = config.GetURL(), config.GetSecret() != "", config.GetInsecureSSL() == "1"
+	return out, nil
+}
+
 // Installations returns all installations of the App.
 func (g *GitHub) Installations(ctx context.Context) ([]forge.Installation, error) {
 	client, err := g.asApp(ctx)

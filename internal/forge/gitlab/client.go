@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,6 +83,23 @@ func (a api) Self(ctx context.Context) (forge.Person, error) {
 	}
 	_, err := a.call(ctx, http.MethodGet, "user", nil, &user)
 	return forge.Person{ID: user.ID, Login: user.Username, Name: user.Name}, err
+}
+
+// MissingScopes asks a personal, project or group access token for its scopes;
+// of an OAuth token GitLab says none.
+// https://docs.gitlab.com/api/personal_access_tokens/#self-inform
+func (a api) MissingScopes(ctx context.Context) ([]string, error) {
+	var token struct {
+		Scopes []string `json:"scopes"`
+	}
+	response, err := a.call(ctx, http.MethodGet, "personal_access_tokens/self", nil, &token)
+	if response != nil && (response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusNotFound) {
+		return nil, nil
+	}
+	if err != nil || slices.Contains(token.Scopes, "api") {
+		return nil, err
+	}
+	return []string{"api"}, nil
 }
 
 // of is the API path of something in a project. Always by the numeric id: by

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/devflowfix/devflowfix/internal/client"
+)
+
+type incidentsCommand struct {
+	List incidentsList `cmd:"" default:"withargs" help:"List incidents, newest first (default)."`
+	Show incidentsShow `cmd:"" help:"Show an incident with its evidence and history."`
+}
+
+type incidentsList struct {
+	listed
+	Repository string        `help:"Only of this repository." placeholder:"OWNER/REPO"`
+	Status     string        `help:"Only of this status: open, resolved, …." placeholder:"STATUS"`
+	Branch     string        `help:"Only on this branch." placeholder:"NAME"`
+	Severity   string        `help:"Only of this severity: critical, high, medium, low." placeholder:"SEVERITY"`
+	Since      time.Duration `help:"Only those opened within this time, 24h." placeholder:"DURATION"`
+}
+
+// Run lists incidents.
+func (c incidentsList) Run(p *process) error {
+	server, err := p.client()
+	if err != nil {
+		return err
+	}
+	filter := client.IncidentFilter{Repository: c.Repository, Status: c.Status, Branch: c.Branch, Severity: c.Severity}
+	if c.Since > 0 {
+		filter.Since = time.Now().Add(-c.Since)
+	}
+	found, err := server.Incidents(p.ctx, filter, c.Limit)
+	if err != nil {
+		return err
+	}
+	return c.show(p, found, func(s screen) {
+		if len(found.Items) == 0 {
+			s.say("No incidents.")
+			return
+		}
+		tellIncidents(s, found)
+		rest(s, found.More, c.Limit)
+	})
+}
+
+// wideEnough is how many columns a table of incidents wants at least.
+const wideEnough = 120
+
+// tellIncidents prints a table or, where that would cut too much, two lines for
+// each incident.
+func tellIncidents(s screen, found client.List[client.Incident]) {
+	if s.width > 0 && s.width < wideEnough {
+		for _, d := range found.Items {
+			v, sign := d.Value, "✗"
+			if v.Status == "resolved" {
+				sign = "✓"
+			}
+			s.say("%s %s", s.mark(sign), s.cut(title(v), 2))
+			s.say("  %s", s.cut(strings.Join(present(v.Status+", "+v.Severity, v.FullName, v.Branch, v.Owner, counted(v.Occurrences, "failed run"), s.ago(&v.OpenedAt)), " · "), 2))
+			s.say("  %s", v.ID)
+		}
+		return
+	}
+	rows := make([][]string, len(found.Items))
+	for i, d := range found.Items {
+		v := d.Value
+		rows[i] = []string{v.Status, v.Severity, v.FullName, v.Branch, title(v), v.Owner, strconv.Itoa(v.Occurrences), strings.TrimSuffix(s.ago(&v.OpenedAt), " ago"), v.ID}
+	}
+	s.table([]string{"STATUS", "SEVERITY", "REPOSITORY", "BRANCH", "WHAT", "OWNER", "SEEN", "AGE", "ID"}, rows, 2, 3, 4, 5)
+}
+
+// present are the texts that are not empty.
+func present(texts ...string) []string {
+	return slices.DeleteFunc(texts, func(t string) bool { return t == "" })
+}
+
+// title is what an incident is about, in the best words that the server has.
+func title(i client.Incident) string {
+	if i.Headline != "" {
+		return i.Headline
+	}
+	return i.Title
+}
+
+type incidentsShow struct {
+	asked
+	ID string `arg:"" help:"Its id (inc_…)." placeholder:"INCIDENT"`
+}
+
+// Run shows an incident.
+func (c incidentsShow) Run(p *process) error {
+	server, err := p.client()
+	if err != nil {
+		return err
+	}
+	d, err := server.Incident(p.ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return c.show(p, d, func(s screen) { tellIncident(s, d.Value) })
+}
+
+func tellIncident(s screen, i client.Incident) {
+	s.say("%s\n", title(i))
+	owner := i.Owner
+	if owner != "" && i.OwnerRule != "" {
+		owner += " (" + i.OwnerRule + ")"
+	}
+	resolved := ""
+	if i.ResolvedAt != nil {
+		resolved = s.ago(i.ResolvedAt)
+	}
+	s.fields("id", i.ID, "status", i.Status, "severity", i.Severity, "repository", i.FullName, "branch", i.Branch,
+		"workflow", i.Workflow, "owner", owner, "seen", counted(i.Occurrences, "failed run"),
+		"opened", s.ago(&i.OpenedAt), "last seen", s.ago(&i.LastSeenAt), "resolved", resolved,
+		"commit", strings.TrimSpace(short(i.CommitSHA)+" "+i.CommitTitle), "author", i.Author, "run", i.RunURL)
+	for _, job := range i.FailedJobs {
+		tellJob(s, job)
+	}
+	if len(i.Timeline) > 0 {
+		s.say("\nHistory")
+	}
+	for _, e := range i.Timeline {
+		s.say("  %-9s  %-12s %s", s.ago(&e.At), e.Kind, e.Reason)
+	}
+}
+
+func tellJob(s screen, job client.FailedJob) {
+	name := job.Name
+	if len(job.Steps) > 0 {
+		name += ": " + strings.Join(job.Steps, ", ")
+	}
+	s.say("\n%s %s", s.mark("✗"), name)
+	for _, line := range job.Lines {
+		s.say("  │ %s", line.Text)
+	}
+	if len(job.Lines) == 0 {
+		s.say("  (no lines of its log: %s)", job.NoLines)
+	}
+	if job.URL != "" {
+		s.say("  %s", job.URL)
+	}
+}
+
+// short is the beginning of a commit's hash, as people write it.
+func short(sha string) string { return sha[:min(len(sha), 10)] }
