@@ -14,6 +14,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/owner"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
+	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
 // applyRun puts a settled run into its lane and lets the lane's incidents
@@ -58,6 +59,7 @@ func (d Deps) saveChanges(ctx context.Context, tx *store.Tx, p store.Placement, 
 			return 0, err
 		}
 		if change.New {
+			telemetry.Mark(ctx, "incident opened", telemetry.IncidentID, change.IncidentID)
 			opened++
 		}
 	}

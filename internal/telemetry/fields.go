@@ -26,4 +26,5 @@ const (
 	Status       = "status"
 	Method       = "method"
 	Path         = "path"
+	Source       = "source"
 )
