@@ -16,7 +16,9 @@ import (
 func traceOf(w *harness.World, event string, wanted ...string) map[string][]harness.Span {
 	byName := map[string][]harness.Span{}
 	w.Eventually("a trace with "+strings.Join(wanted, ", "), func() bool {
-		for _, opened := range w.Spans(func(s harness.Span) bool { return s.Events["incident opened"] != nil && s.Attributes["delivery_id"] != "" }) {
+		for _, opened := range w.Spans(func(s harness.Span) bool {
+			return s.Events["incident opened"] != nil && s.Attributes["delivery_id"] != ""
+		}) {
 			clear(byName)
 			for _, s := range w.Spans(func(s harness.Span) bool { return s.Trace == opened.Trace }) {
 				byName[s.Name] = append(byName[s.Name], s)
@@ -35,7 +37,7 @@ func traceOf(w *harness.World, event string, wanted ...string) map[string][]harn
 }
 
 func TestOneTraceLeadsFromADeliveryToItsIncident(t *testing.T) {
-	calls := map[string]string{"github": "GET /*/repos/*/*/actions/jobs/*/logs", "gitlab": "GET /*/api/v4/projects/*/jobs/*/trace"}
+	calls := map[string]string{"github": "GET /*/api/v3/repos/*/*/actions/jobs/*/logs", "gitlab": "GET /*/api/v4/projects/*/jobs/*/trace"}
 	events := map[string]string{"github": "workflow_run", "gitlab": "Pipeline Hook"}
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
