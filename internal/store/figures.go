@@ -113,10 +113,11 @@ func (s *Store) measureUpkeep(ctx context.Context) ([]telemetry.Figure, error) {
 		Rotating  float64 `db:"rotating"`
 		Compared  float64 `db:"compared"`
 	}
-	// The connections that LogsToCompare takes in turn.
+	// A revocation dates its new secret back and notes its time as that of the
+	// active one. Compared are the connections that LogsToCompare takes in turn.
 	err := s.db.GetContext(ctx, &row, `
 		SELECT count(*) FILTER (WHERE c.webhook_next_at IS NOT NULL) AS rotations,
-			COALESCE(extract(epoch FROM now() - min(c.webhook_next_at)), 0)::float8 AS rotating,
+			COALESCE(extract(epoch FROM now() - min(GREATEST(c.webhook_next_at, c.webhook_rotated_at)) FILTER (WHERE c.webhook_next_at IS NOT NULL)), 0)::float8 AS rotating,
 			COALESCE(extract(epoch FROM now() - min(COALESCE(r.compared_at, c.created_at))
 				FILTER (WHERE c.webhook_status = 'active' AND c.is_enabled AND (c.webhook_id IS NOT NULL OR c.installation_id IS NOT NULL))), 0)::float8 AS compared
 		FROM repository_connections c LEFT JOIN reconciliations r ON r.log = c.id`)
