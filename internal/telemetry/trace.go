@@ -41,6 +41,10 @@ type Tracing struct {
 	tracer   trace.Tracer
 }
 
+// longestAttribute bounds, in characters, what a span holds of a stranger's
+// headers.
+const longestAttribute = 256
+
 const (
 	// exportEvery is how long a span waits to be exported together with others,
 	// and exportWithin bounds one export. What comes meanwhile waits in a queue
@@ -66,7 +70,10 @@ func NewTracing(o TracingOptions) (*Tracing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("traces: %w", err)
 	}
+	limits := sdktrace.NewSpanLimits()
+	limits.AttributeValueLengthLimit = longestAttribute
 	provider := sdktrace.NewTracerProvider(
+		sdktrace.WithRawSpanLimits(limits),
 		sdktrace.WithBatcher(&calmExporter{SpanExporter: exporter, metrics: o.Metrics, log: o.Log},
 			sdktrace.WithBatchTimeout(exportEvery), sdktrace.WithExportTimeout(exportWithin)),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(o.Ratio))),
