@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -12,11 +13,15 @@ import (
 	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
-// observe gives every request an id, which its log lines and its answer carry,
-// and turns a panic into an answer.
+// observe gives every request an id, which its log lines, the tasks that it asks
+// for and its answer carry, and turns a panic into an answer. An id that the
+// caller has given it stays, if it is fit for the log.
 func (d Deps) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := telemetry.NewRequestID()
+		id := r.Header.Get("X-Request-Id")
+		if !telemetry.IsRequestID(id) {
+			id = telemetry.NewRequestID()
+		}
 		log := d.Log.With().Str(telemetry.RequestID, id).Logger()
 		r = withAddress(r.WithContext(telemetry.WithRequestID(log.WithContext(r.Context()), id)), d.ProxyHops)
 		w.Header().Set("X-Request-Id", id)
@@ -28,6 +33,37 @@ func (d Deps) observe(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// logged writes a line for each request, at debug. The receiver has lines of its
+// own.
+func logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		log := zerolog.Ctx(r.Context())
+		if log.GetLevel() > zerolog.DebugLevel {
+			next.ServeHTTP(w, r)
+			return
+		}
+		began, seen := time.Now(), &answered{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(seen, r)
+		log.Debug().Str(telemetry.Method, r.Method).Str(telemetry.Path, r.URL.Path).Int(telemetry.Status, seen.status).
+			Dur(telemetry.Duration, time.Since(began)).Msg("request")
+	})
+}
+
+// answered sees the status of an answer.
+type answered struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader notes the status.
+func (a *answered) WriteHeader(status int) {
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answered) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // guard sets what an answer tells a browser: keep nothing, guess nothing, run
 // nothing, be in nobody's frame. Pages allow themselves more.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -84,6 +85,30 @@ func (d Deps) queueDesk() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", deskPolicy)
 		desk.ServeHTTP(w, r)
+	})
+}
+
+// profilesPath is where operators read profiles of the process.
+const profilesPath = "/ops/pprof"
+
+// profilesPolicy allows the inline styles of the list of profiles.
+const profilesPolicy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+// profiles are those of net/http/pprof, which wants them under /debug/pprof/;
+// the links of its list are relative.
+func profiles() http.Handler {
+	const home = "/debug/pprof/"
+	mux := http.NewServeMux()
+	mux.HandleFunc(home, pprof.Index)
+	mux.HandleFunc(home+"cmdline", pprof.Cmdline)
+	mux.HandleFunc(home+"profile", pprof.Profile)
+	mux.HandleFunc(home+"symbol", pprof.Symbol)
+	mux.HandleFunc(home+"trace", pprof.Trace)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", profilesPolicy)
+		at := r.Clone(r.Context())
+		at.URL.Path = home + strings.TrimPrefix(r.URL.Path, profilesPath+"/")
+		mux.ServeHTTP(w, at)
 	})
 }
 

@@ -45,6 +45,7 @@ type Receiver struct {
 	Queue     Queue
 	Spill     Spill
 	Metrics   *telemetry.Metrics
+	Tracing   *telemetry.Tracing // nil: none
 	Now       func() time.Time
 	// Refused hears of the connection whose hook a delivery says it is from,
 	// though none of its secrets verifies it; nil tells nobody. It must not
@@ -71,7 +72,8 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	began := time.Now()
-	outcome, env, err := rc.receive(w, r)
+	ctx, span := rc.Tracing.Receive(r.Context())
+	outcome, env, err := rc.receive(ctx, w, r)
 	switch {
 	case err == nil:
 		answerDelivery(w, outcome, env.ID)
@@ -85,6 +87,8 @@ func (rc *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		outcome = delivery.Outcome(fault.KindOf(err))
 	}
 	took := time.Since(began)
+	span.Note(telemetry.Provider, string(rc.Provider)).Note(telemetry.Event, env.Event).Note(telemetry.DeliveryID, env.ID).
+		Note(telemetry.Outcome, string(outcome)).End(fault.Code(err))
 	rc.Metrics.Delivery(string(rc.Provider), string(outcome), took)
 	rc.log(r, env, outcome, err, took)
 }
@@ -100,7 +104,7 @@ func (rc *Receiver) log(r *http.Request, env forge.Envelope, outcome delivery.Ou
 }
 
 // receive is the way of a delivery, from top to bottom.
-func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (delivery.Outcome, forge.Envelope, error) {
+func (rc *Receiver) receive(ctx context.Context, w http.ResponseWriter, r *http.Request) (delivery.Outcome, forge.Envelope, error) {
 	contentType := r.Header.Get("Content-Type")
 	if !rc.Forge.Accepts(contentType) {
 		return "", forge.Envelope{}, fault.New(fault.MediaType, "Send the delivery as application/json.")
@@ -111,7 +115,7 @@ func (rc *Receiver) receive(w http.ResponseWriter, r *http.Request) (delivery.Ou
 	}
 	defer release()
 	env := rc.Forge.Envelope(r.Header, body)
-	ctx, cancel := context.WithTimeout(r.Context(), storeWithin)
+	ctx, cancel := context.WithTimeout(ctx, storeWithin)
 	defer cancel()
 	sender, slot, err := rc.sender(ctx, r, env, body)
 	if err != nil {
@@ -201,6 +205,7 @@ func (rc *Receiver) hand(ctx context.Context, d queue.Delivery, document []byte)
 	if spillErr != nil {
 		return "", unavailable(errors.Join(err, spillErr))
 	}
+	rc.Metrics.Spilled(string(rc.Provider))
 	zerolog.Ctx(ctx).Warn().Err(err).Str(telemetry.DeliveryID, d.ID).Msg("delivery spilled to PostgreSQL")
 	if !fresh {
 		return delivery.Duplicate, nil

@@ -40,6 +40,7 @@ type Deps struct {
 	AllowPrivate bool
 	OpsPassword  secret.Text
 	Metrics      *telemetry.Metrics
+	Tracing      *telemetry.Tracing // nil: none
 	Log          zerolog.Logger
 	Now          func() time.Time
 	ProxyHops    int // reverse proxies before us
@@ -76,7 +77,7 @@ func New(d Deps) http.Handler {
 	front.Handle(webhookPath+"github", d.receiver(forge.GitHub))
 	front.Handle(webhookPath+"gitlab", d.receiver(forge.GitLab))
 	front.Handle(AppHookPath, d.receiver(forge.GitHub))
-	front.Handle("/", d.inBrowser(mux))
+	front.Handle("/", logged(d.inBrowser(mux)))
 
 	// Users and their programs: /api/v2, and the description of it at
 	// /openapi.json and /openapi.yaml.
@@ -87,9 +88,7 @@ func New(d Deps) http.Handler {
 	d.mountLogin(mux)
 
 	// Load balancers and monitoring.
-	mux.HandleFunc("GET /healthz", d.healthz)
-	mux.HandleFunc("GET /readyz", d.readyz)
-	mux.Handle("GET /metrics", d.Metrics.Handler())
+	d.mountMonitoring(mux)
 
 	// The operator, in a browser.
 	mux.Handle(queuesPath+"/", d.operator(d.queueDesk()))
@@ -101,9 +100,30 @@ func New(d Deps) http.Handler {
 	return d.observe(front)
 }
 
+// NewForWorker returns the routes of a worker process: load balancers and
+// monitoring, and the operator's profiles.
+func NewForWorker(d Deps) http.Handler {
+	mux := http.NewServeMux()
+	d.mountMonitoring(mux)
+	mux.HandleFunc(everythingElse, nothing(mux))
+	return d.observe(logged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.guard(w.Header())
+		mux.ServeHTTP(w, r)
+	})))
+}
+
+// mountMonitoring adds what every process tells of itself.
+func (d Deps) mountMonitoring(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", d.healthz)
+	mux.HandleFunc("GET /readyz", d.readyz)
+	mux.Handle("GET /metrics", d.Metrics.Handler())
+	mux.Handle("GET "+profilesPath+"/", d.operator(profiles()))
+	mux.Handle("GET "+profilesPath, http.RedirectHandler(profilesPath+"/", http.StatusMovedPermanently))
+}
+
 func (d Deps) receiver(p forge.Provider) *Receiver {
 	return &Receiver{
 		Provider: p, Forge: d.Receivers[p], Directory: d.Directory, Queue: d.Queue, Spill: d.Store,
-		Metrics: d.Metrics, Now: d.Now, Refused: d.Refused,
+		Metrics: d.Metrics, Tracing: d.Tracing, Now: d.Now, Refused: d.Refused,
 	}
 }

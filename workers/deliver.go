@@ -35,6 +35,7 @@ func (d Deps) deliver(ctx context.Context, t *asynq.Task) error {
 	if verdict, _ := fault.Decide(err); err == nil || verdict == fault.Retry && !queue.LastTry(ctx) {
 		return err
 	}
+	d.Metrics.Applied(string(dl.Provider), string(dl.Source), store.OutcomeFailed)
 	failed := d.ledgerRow(ctx, dl, dl.Scope, store.OutcomeFailed)
 	failed.Error = fault.Sentence(err)
 	if saveErr := d.Store.RecordFailure(ctx, failed); saveErr != nil {
@@ -93,6 +94,7 @@ func (d Deps) applyDelivery(ctx context.Context, dl queue.Delivery) error {
 	if err := d.Queue.MarkSeen(ctx, dl.Scope, dl.ID); err != nil {
 		zerolog.Ctx(ctx).Debug().Err(err).Msg("delivery not marked as seen") // a redelivery is answered as new, and changes nothing
 	}
+	d.Metrics.Applied(string(dl.Provider), string(dl.Source), done.outcome)
 	for range done.opened {
 		d.Metrics.IncidentDelay(d.Now().Sub(dl.ReceivedAt))
 	}

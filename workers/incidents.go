@@ -14,6 +14,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/owner"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
+	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
 // applyRun puts a settled run into its scope and lets the scope's incidents
@@ -84,9 +85,15 @@ func (d Deps) derive(ctx context.Context, tx *store.Tx, c store.Connection, scop
 		return 0, incident.Wants{}, err
 	}
 	derived, wants := incident.Derive(facts)
+	changes := incident.Reconcile(derived, stored, store.NewIncidentID)
+	for _, c := range changes {
+		if c.New {
+			telemetry.Mark(ctx, "incident opened", telemetry.IncidentID, c.ID)
+		}
+	}
 	opened, err := tx.SaveChanges(ctx, store.Placement{
 		Scope: scope, Run: run, Severity: incident.Grade(run, scope.IsMain), Owner: owner.Choose(owner.Facts{Default: c.OwnerName, DefaultReason: "connected the repository"}),
-	}, incident.Reconcile(derived, stored, store.NewIncidentID))
+	}, changes)
 	return opened, wants, err
 }
 

@@ -31,6 +31,7 @@ type Deps struct {
 	AppHookURL string
 	Receivers  map[forge.Provider]forge.Receiver
 	Metrics    *telemetry.Metrics
+	Tracing    *telemetry.Tracing // nil: none
 	// Retention is how long deliveries are kept.
 	Retention time.Duration
 	// HookURL is where the hooks of a forge send to.

@@ -14,25 +14,44 @@ import (
 	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
-// observe surrounds every task: it names the task in the log, counts it, turns
-// a panic into an error, logs the error (the only place that does) and decides
-// what the queue does with it.
+// observe surrounds every task: it names the task and whose work it goes on with
+// in the log, traces and counts it, turns a panic into an error, logs the error
+// (the only place that does) and decides what the queue does with it.
 func (d Deps) observe(next asynq.Handler) asynq.Handler {
 	return asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
 		began := time.Now()
 		id, _ := asynq.GetTaskID(ctx)
 		retried, _ := asynq.GetRetryCount(ctx)
-		log := zerolog.Ctx(ctx).With().Str(telemetry.Task, t.Type()).Str(telemetry.TaskID, id).Int(telemetry.Attempt, retried+1).Logger()
-		err := recovered(log.WithContext(ctx), next, t)
-		outcome := "done"
+		name, _ := asynq.GetQueueName(ctx)
+		origin := queue.OriginOf(t)
+		ctx, span := d.Tracing.Run(ctx, t.Type(), t.Headers(), origin.FirstWait(retried))
+		ctx = carryOn(ctx, origin, zerolog.Ctx(ctx).With().Str(telemetry.Task, t.Type()).Str(telemetry.TaskID, id).Int(telemetry.Attempt, retried+1))
+		err := recovered(ctx, next, t)
+		outcome, took := "done", time.Since(began)
 		if err != nil {
 			verdict, _ := fault.Decide(err)
 			outcome = string(verdict)
-			log.Error().Err(err).Str(telemetry.Outcome, outcome).Msg("task failed")
+			zerolog.Ctx(ctx).Error().Err(err).Str(telemetry.Outcome, outcome).Msg("task failed")
+		} else {
+			zerolog.Ctx(ctx).Debug().Dur(telemetry.Duration, took).Msg("task done")
 		}
-		d.Metrics.Task(t.Type(), outcome, time.Since(began))
+		d.Metrics.Task(t.Type(), outcome, took)
+		span.Note(telemetry.Task, t.Type()).Note(telemetry.TaskID, id).Note(telemetry.Queue, name).NoteInt(telemetry.Attempt, int64(retried+1)).
+			Note(telemetry.DeliveryID, origin.DeliveryID).Note(telemetry.RequestID, origin.RequestID).Note(telemetry.Outcome, outcome).End(fault.Code(err))
 		return queue.Settle(err)
 	})
+}
+
+// carryOn gives a task's context the ids of the work that it goes on with, and a
+// log that names them.
+func carryOn(ctx context.Context, o queue.Origin, log zerolog.Context) context.Context {
+	if o.DeliveryID != "" {
+		log, ctx = log.Str(telemetry.DeliveryID, o.DeliveryID), telemetry.WithDeliveryID(ctx, o.DeliveryID)
+	}
+	if o.RequestID != "" {
+		log, ctx = log.Str(telemetry.RequestID, o.RequestID), telemetry.WithRequestID(ctx, o.RequestID)
+	}
+	return log.Logger().WithContext(ctx)
 }
 
 func recovered(ctx context.Context, next asynq.Handler, t *asynq.Task) (err error) {

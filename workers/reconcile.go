@@ -88,6 +88,11 @@ func (d Deps) compareLog(ctx context.Context, t *asynq.Task) error {
 		return d.giveUpLog(ctx, log.Name, fmt.Errorf("log of %s: %w", log.Name, err))
 	}
 	if found > 0 {
+		from := "hook_log"
+		if log.Name == queue.AppLog {
+			from = "app_log"
+		}
+		d.Metrics.Recovered(string(log.Provider), from, found)
 		zerolog.Ctx(ctx).Warn().Str("log", log.Name).Int("deliveries", found).Msg("lost deliveries were brought back")
 	}
 	return nil
@@ -307,6 +312,7 @@ func (d Deps) applyTruth(ctx context.Context, c store.Connection, r forge.Run, d
 		return fmt.Errorf("run %d of %s: %w", r.ID, c.ID, err)
 	}
 	d.send(ctx, tasks)
+	d.Metrics.Recovered(string(c.Provider), "runs", 1)
 	zerolog.Ctx(ctx).Warn().Str(telemetry.ConnectionID, c.ID).Int64(telemetry.RunID, r.ID).Msg("a run was found that no delivery told of")
 	return nil
 }

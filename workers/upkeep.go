@@ -31,6 +31,8 @@ var periods = []struct {
 func (d Deps) Schedule(ctx context.Context) error {
 	return d.Store.Lead(ctx, "schedule", func(ctx context.Context) {
 		zerolog.Ctx(ctx).Info().Msg("this worker leads the periodic tasks")
+		d.Metrics.Leads(true)
+		defer d.Metrics.Leads(false)
 		last := make(map[string]time.Time)
 		d.sweepFirst(ctx, last)
 		tick := time.NewTicker(time.Second)

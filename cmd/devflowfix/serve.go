@@ -7,6 +7,8 @@ import (
 	"net"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/devflowfix/devflowfix/internal/app"
 	"github.com/devflowfix/devflowfix/internal/config"
 	"github.com/devflowfix/devflowfix/internal/fault"
@@ -28,9 +30,21 @@ func (webCommand) Run(p *process) error {
 
 type workerCommand struct{}
 
-// Run works through the queues until the process is told to stop.
+// Run works through the queues until the process is told to stop, and tells of
+// itself meanwhile where WORKER_ADDR says.
 func (workerCommand) Run(p *process) error {
-	return p.withForge(func(a *app.App) error { return a.Work(p.ctx) })
+	return p.withForge(func(a *app.App) error {
+		group, ctx := errgroup.WithContext(p.ctx)
+		if a.Config.WorkerAddr != "" {
+			l, err := listen(p.ctx, a.Config.WorkerAddr, "WORKER_ADDR")
+			if err != nil {
+				return err
+			}
+			group.Go(func() error { return a.Watch(ctx, l) })
+		}
+		group.Go(func() error { return a.Work(ctx) })
+		return group.Wait()
+	})
 }
 
 type migrateCommand struct{}

@@ -39,6 +39,7 @@ type App struct {
 	Rotation  hook.RotationPolicy
 	Now       func() time.Time // the workers\' clock
 	Metrics   *telemetry.Metrics
+	tracing   *telemetry.Tracing
 	network   egress.Policy
 	log       zerolog.Logger
 	redis     redis.UniversalClient
@@ -58,15 +59,23 @@ func New(cfg config.Config, log zerolog.Logger) (*App, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
+	metrics := telemetry.NewMetrics()
+	tracing, err := telemetry.NewTracing(telemetry.TracingOptions{
+		Endpoint: cfg.Tracing.Endpoint, Headers: cfg.Tracing.HeaderValues(), Service: cfg.Tracing.Service, Ratio: cfg.Tracing.Ratio,
+		Metrics: metrics, Log: log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, st.Close(), rdb.Close())
+	}
 	network := egress.Policy{Private: cfg.AllowPrivate}
 	client := queue.NewClient(rdb)
 	registered := &Registration{settings: cfg.GitHub, store: st, queue: client}
-	access, err := openForges(cfg, network, registered, st)
+	access, err := openForges(cfg, network, metrics, registered, st)
 	if err != nil {
 		return nil, errors.Join(err, st.Close(), rdb.Close())
 	}
 	a := &App{
-		Config: cfg, Store: st, Access: access, Metrics: telemetry.NewMetrics(),
+		Config: cfg, Store: st, Access: access, Metrics: metrics, tracing: tracing,
 		App:       registered,
 		Now:       time.Now,
 		Rotation:  hook.RotationPolicy{MaxAge: cfg.SecretMaxAge, Spread: store.SecretSpread, Patience: 5 * time.Minute},
@@ -83,25 +92,42 @@ func New(cfg config.Config, log zerolog.Logger) (*App, error) {
 	if cfg.OIDC.Issuer != "" {
 		a.Callers.OIDC = auth.NewOIDC(cfg.OIDC.Issuer, cfg.OIDC.Audience, network.Client(tokenTimeout), time.Now)
 	}
-	a.Metrics.WatchQueues(client.Stats)
+	a.watchStores()
 	return a, nil
 }
 
+// watchStores lets the metrics tell what only the stores know.
+func (a *App) watchStores() {
+	a.Metrics.WatchRedis(func(ctx context.Context) ([]telemetry.Figure, error) {
+		stats, err := a.queue.Stats(ctx)
+		return telemetry.QueueFigures(stats), err
+	})
+	a.Metrics.WatchPostgreSQL(a.Store.Figures)
+	for name, pool := range a.Store.Pools() {
+		a.Metrics.WatchPool(name, pool)
+	}
+}
+
 // openForges makes the way to the forges.
-func openForges(cfg config.Config, network egress.Policy, registered *Registration, st *store.Store) (*auth.Access, error) {
-	gh, err := github.New(github.Config{APIURL: cfg.GitHub.APIURL, Network: network, App: registered})
+func openForges(cfg config.Config, network egress.Policy, m *telemetry.Metrics, registered *Registration, st *store.Store) (*auth.Access, error) {
+	calls := func(p forge.Provider) telemetry.Calls { return telemetry.Calls{Provider: string(p), Metrics: m} }
+	gh, err := github.New(github.Config{APIURL: cfg.GitHub.APIURL, Network: network, App: registered, Calls: calls(forge.GitHub)})
 	if err != nil {
 		return nil, err
 	}
 	registered.apps = gh
-	gl, err := gitlab.New(cfg.GitLab.URL, network)
+	gl, err := gitlab.New(cfg.GitLab.URL, network, calls(forge.GitLab))
 	if err != nil {
 		return nil, err
 	}
 	return &auth.Access{
 		Openers:  map[forge.Provider]forge.Opener{forge.GitHub: gh, forge.GitLab: gl},
 		Operator: map[forge.Provider]secret.Text{forge.GitHub: cfg.GitHub.Token, forge.GitLab: cfg.GitLab.Token},
-		Clients:  clients(cfg, network.Client(tokenTimeout), registered),
+		Clients: clients(cfg, func(p forge.Provider) *http.Client {
+			client := network.Client(tokenTimeout)
+			client.Transport = calls(p).Transport(client.Transport)
+			return client
+		}, registered),
 		Grants:   st,
 		LoginURL: func(p forge.Provider) string { return cfg.BaseURL + handlers.AuthorizePath(p) },
 		Now:      time.Now,
@@ -113,11 +139,12 @@ const tokenTimeout = 10 * time.Second
 
 // clients are the OAuth applications of the settings and, when there is a
 // GitHub App, its own.
-func clients(cfg config.Config, client *http.Client, registered forge.AppSource) func(context.Context) ([]auth.OAuthApp, error) {
+func clients(cfg config.Config, client func(forge.Provider) *http.Client, registered forge.AppSource) func(context.Context) ([]auth.OAuthApp, error) {
+	https := map[forge.Provider]*http.Client{forge.GitHub: client(forge.GitHub), forge.GitLab: client(forge.GitLab)}
 	build := func(p forge.Provider, c forge.Client, base string, o config.OAuth) auth.OAuthApp {
 		return auth.OAuthApp{
 			Provider: p, Client: c, ClientID: o.ClientID, ClientSecret: o.ClientSecret, BaseURL: base,
-			APIURL: cfg.GitHub.APIURL, RedirectURL: cfg.BaseURL + handlers.CallbackPath(p), HTTP: client,
+			APIURL: cfg.GitHub.APIURL, RedirectURL: cfg.BaseURL + handlers.CallbackPath(p), HTTP: https[p],
 		}
 	}
 	return func(ctx context.Context) ([]auth.OAuthApp, error) {
@@ -139,8 +166,11 @@ func clients(cfg config.Config, client *http.Client, registered forge.AppSource)
 	}
 }
 
-// Close ends the connections to the stores.
-func (a *App) Close() error { return errors.Join(a.redis.Close(), a.Store.Close()) }
+// Close exports the last traces and ends the connections to the stores.
+func (a *App) Close() error {
+	a.tracing.Close()
+	return errors.Join(a.redis.Close(), a.Store.Close())
+}
 
 // CheckRedis asks whether Redis answers and is set up for a queue.
 func (a *App) CheckRedis(ctx context.Context) (queue.Condition, error) { return a.queue.Check(ctx) }

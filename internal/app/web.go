@@ -34,15 +34,31 @@ func (a *App) Web(ctx context.Context, l net.Listener) error {
 	defer receiving.close()
 	directory := a.Store.NewDirectory(a.App, a.log)
 	refusals := &refusals{store: a.Store, relay: a.relay}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return directory.Listen(ctx) })
+	group.Go(func() error { return refusals.run(a.log.WithContext(ctx)) })
+	group.Go(func() error { return a.serve(ctx, l, a.handler(directory, receiving.queue, refusals)) })
+	return group.Wait()
+}
+
+// Watch serves on the listener what a worker process tells of itself, until ctx
+// ends.
+func (a *App) Watch(ctx context.Context, l net.Listener) error {
+	return a.serve(ctx, l, handlers.NewForWorker(handlers.Deps{
+		BaseURL: a.Config.BaseURL, Store: a.Store, Queue: a.queue, OpsPassword: a.Config.OpsPassword, Metrics: a.Metrics, Log: a.log,
+		Now: time.Now, ProxyHops: a.Config.ProxyHops,
+	}))
+}
+
+// serve serves HTTP until ctx ends, then lets the requests under way finish.
+func (a *App) serve(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{
-		Handler:           a.handler(directory, receiving.queue, refusals),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return a.log.WithContext(context.Background()) },
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return directory.Listen(ctx) })
-	group.Go(func() error { return refusals.run(a.log.WithContext(ctx)) })
 	group.Go(func() error {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve %s: %w", l.Addr(), err)
@@ -100,6 +116,7 @@ func (a *App) handler(directory handlers.Directory, q *queue.Client, r *refusals
 		Senders: a.senders, AllowPrivate: a.Config.AllowPrivate,
 		OpsPassword: a.Config.OpsPassword,
 		Metrics:     a.Metrics,
+		Tracing:     a.tracing,
 		Log:         a.log,
 		Now:         time.Now,
 	})

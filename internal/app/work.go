@@ -33,6 +33,7 @@ func (a *App) workers() workers.Deps {
 		App:    a.App, Apps: a.App.apps, AppHookURL: a.Config.BaseURL + handlers.AppHookPath,
 		Receivers: a.receivers,
 		Metrics:   a.Metrics,
+		Tracing:   a.tracing,
 		Retention: time.Duration(a.Config.RetentionDays) * 24 * time.Hour,
 		HookURL:   func(p forge.Provider) string { return a.Config.BaseURL + handlers.WebhookPath(p) },
 		Rotation:  a.Rotation,

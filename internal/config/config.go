@@ -51,6 +51,10 @@ type Config struct {
 	OpsPassword secret.Text
 	LogLevel    string
 	LogFormat   string // json or console
+	Tracing     Tracing
+	// WorkerAddr is where a worker process tells of itself, host:port; nowhere
+	// when empty.
+	WorkerAddr string
 	// Fetchers and Concurrency say how a worker process serves the queues.
 	Fetchers    int
 	Concurrency int
@@ -97,6 +101,23 @@ func (o OAuth) IsZero() bool { return o.ClientID == "" && o.ClientSecret.IsZero(
 type OIDC struct {
 	Issuer   string
 	Audience string
+}
+
+// Tracing is where traces go.
+type Tracing struct {
+	// Endpoint is the base URL of a collector that takes OTLP over HTTP; empty:
+	// there are no traces.
+	Endpoint string
+	// Headers are name=value, separated by commas, as OpenTelemetry has them.
+	Headers secret.Text
+	Service string
+	Ratio   float64 // of the traces that are kept, 0 to 1
+}
+
+// HeaderValues are the headers by their names.
+func (t Tracing) HeaderValues() map[string]string {
+	values, _ := parseHeaders(t.Headers.Reveal()) // checked when it was read
+	return values
 }
 
 // setting is one name that the file (in lower case) and the environment know.

@@ -3,6 +3,7 @@ package config_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,6 +103,12 @@ func TestMalformedSettingsAreToldWithoutTheirValues(t *testing.T) {
 		{"an App id that is none", "GITHUB_APP_INTEGRATION_ID=hunter2", "GITHUB_APP_INTEGRATION_ID is malformed"},
 		{"a key that is no PEM", "GITHUB_APP_PRIVATE_KEY=hunter2", "GITHUB_APP_PRIVATE_KEY is malformed"},
 		{"too little retention", "DELIVERY_RETENTION_DAYS=3", "DELIVERY_RETENTION_DAYS is malformed"},
+		{"no URL of a collector", "OTEL_EXPORTER_OTLP_ENDPOINT=hunter2:4317", "OTEL_EXPORTER_OTLP_ENDPOINT is malformed"},
+		{"headers without values", "OTEL_EXPORTER_OTLP_HEADERS=hunter2", "OTEL_EXPORTER_OTLP_HEADERS is malformed"},
+		{"a header that would be two", "OTEL_EXPORTER_OTLP_HEADERS=key=a%0D%0Ahunter2", "OTEL_EXPORTER_OTLP_HEADERS is malformed"},
+		{"more than every trace", "OTEL_TRACES_SAMPLER_ARG=1.5", "OTEL_TRACES_SAMPLER_ARG is malformed"},
+		{"a ratio that is no number", "OTEL_TRACES_SAMPLER_ARG=NaN", "OTEL_TRACES_SAMPLER_ARG is malformed"},
+		{"an address without a port", "WORKER_ADDR=hunter2", "WORKER_ADDR is malformed"},
 		{"a pasted newline", "GITHUB_TOKEN=hunter2\n", "GITHUB_TOKEN is malformed"},
 	}
 	for _, tt := range tests {
@@ -137,5 +144,21 @@ func TestSettingsDoNotPrintTheirSecrets(t *testing.T) {
 	}
 	if printed := fmt.Sprintf("%v %+v %#v", c, c, c); strings.Contains(printed, "hunter2") {
 		t.Errorf("printed: %s", printed)
+	}
+}
+
+func TestTracesGoWhereTheSettingsSay(t *testing.T) {
+	off, _ := load(t, valid()...)
+	if off.Tracing.Endpoint != "" || len(off.Tracing.HeaderValues()) != 0 || off.Tracing.Service != "devflowfix" || off.Tracing.Ratio != 1 {
+		t.Errorf("by default = %+v", off.Tracing)
+	}
+	on, text := load(t, append(valid(), "OTEL_EXPORTER_OTLP_ENDPOINT=https://otel.example/x", "OTEL_EXPORTER_OTLP_HEADERS=api-key=hunter2%3D, tenant=a",
+		"OTEL_TRACES_SAMPLER_ARG=0.25", "OTEL_SERVICE_NAME=ci")...)
+	want := map[string]string{"api-key": "hunter2=", "tenant": "a"}
+	if text != "" || !maps.Equal(on.Tracing.HeaderValues(), want) || on.Tracing.Ratio != 0.25 || on.Tracing.Service != "ci" || on.Tracing.Endpoint != "https://otel.example/x" {
+		t.Errorf("as set = %+v %s", on.Tracing, text)
+	}
+	if strings.Contains(fmt.Sprintf("%+v", on.Tracing), "hunter2") {
+		t.Error("a header's value is printed")
 	}
 }

@@ -45,9 +45,14 @@ var settings = []setting{
 	{name: "TRUSTED_PROXY_HOPS", preset: "0", read: whole(0, 10, func(c *Config, n int64) { c.ProxyHops = int(n) })},
 	{name: "OPS_PASSWORD", read: readOpsPassword},
 	{name: "PORT", preset: "8080", read: whole(1, 65535, func(c *Config, n int64) { c.Addr = ":" + strconv.FormatInt(n, 10) })},
-	{name: "ADDR", read: readAddr},
+	{name: "ADDR", read: addr(func(c *Config, v string) { c.Addr = v })},
 	{name: "LOG_LEVEL", preset: "info", read: oneOf(func(c *Config, v string) { c.LogLevel = v }, "debug", "info", "warn", "error")},
 	{name: "LOG_FORMAT", preset: "json", read: oneOf(func(c *Config, v string) { c.LogFormat = v }, "json", "console")},
+	{name: "OTEL_EXPORTER_OTLP_ENDPOINT", read: urlWith(func(c *Config, v string) { c.Tracing.Endpoint = v }, "https", "http")},
+	{name: "OTEL_EXPORTER_OTLP_HEADERS", read: readHeaders},
+	{name: "OTEL_SERVICE_NAME", preset: "devflowfix", read: text(func(c *Config, v string) { c.Tracing.Service = v })},
+	{name: "OTEL_TRACES_SAMPLER_ARG", preset: "1", read: readRatio},
+	{name: "WORKER_ADDR", read: addr(func(c *Config, v string) { c.WorkerAddr = v })},
 	{name: "DATABASE_MAX_CONNECTIONS", preset: "20", read: whole(4, 1000, func(c *Config, n int64) { c.DatabaseConnections = int(n) })},
 	{name: "WORKER_FETCHERS", preset: "2", read: whole(1, 32, func(c *Config, n int64) { c.Fetchers = int(n) })},
 	{name: "WORKER_CONCURRENCY", preset: "10", read: whole(1, 1000, func(c *Config, n int64) { c.Concurrency = int(n) })},
@@ -167,10 +172,47 @@ func readOpsPassword(c *Config, v string) string {
 	return ""
 }
 
-func readAddr(c *Config, v string) string {
-	if _, _, err := net.SplitHostPort(v); err != nil {
-		return "it is host:port, 127.0.0.1:8080"
+// readHeaders takes headers as OTEL_EXPORTER_OTLP_HEADERS has them.
+func readHeaders(c *Config, v string) string {
+	if _, ok := parseHeaders(v); !ok {
+		return "it is a list of name=value, separated by commas, each value encoded as in a URL"
 	}
-	c.Addr = v
+	c.Tracing.Headers = secret.NewText(v)
 	return ""
+}
+
+// parseHeaders reads name=value pairs, separated by commas.
+func parseHeaders(v string) (map[string]string, bool) {
+	values := map[string]string{}
+	if v == "" {
+		return values, true
+	}
+	for pair := range strings.SplitSeq(v, ",") {
+		name, encoded, found := strings.Cut(pair, "=")
+		value, err := url.PathUnescape(strings.TrimSpace(encoded))
+		if name = strings.TrimSpace(name); !found || name == "" || err != nil || strings.ContainsAny(name+value, "\r\n") {
+			return nil, false
+		}
+		values[name] = value
+	}
+	return values, true
+}
+
+func readRatio(c *Config, v string) string {
+	ratio, err := strconv.ParseFloat(v, 64)
+	if err != nil || !(ratio >= 0 && ratio <= 1) {
+		return "it is a number from 0 to 1"
+	}
+	c.Tracing.Ratio = ratio
+	return ""
+}
+
+func addr(put func(*Config, string)) func(*Config, string) string {
+	return func(c *Config, v string) string {
+		if _, _, err := net.SplitHostPort(v); err != nil {
+			return "it is host:port, 127.0.0.1:8080"
+		}
+		put(c, v)
+		return ""
+	}
 }

@@ -162,8 +162,12 @@ func Sentence(err error) string {
 	return "Something went wrong on our side. Try again; if it stays, give the request id to your operator."
 }
 
-// Code returns the program-readable name of err: its own code, else its kind.
+// Code returns the program-readable name of err: its own code, else its kind;
+// empty for nil.
 func Code(err error) string {
+	if err == nil {
+		return ""
+	}
 	if e, ok := errors.AsType[*Error](err); ok && e.Code != "" {
 		return e.Code
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/forge/payload"
 	"github.com/devflowfix/devflowfix/internal/forgesim"
 	"github.com/devflowfix/devflowfix/internal/secret"
+	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
 const token = "a token that must not be shown"
@@ -43,7 +44,7 @@ func opener(t *testing.T, p forge.Provider, base string) forge.Opener {
 	if p == forge.GitHub {
 		o, err = github.New(github.Config{APIURL: base + forgesim.GitHubAPIPath + "/", Network: egress.Policy{Private: true}})
 	} else {
-		o, err = gitlab.New(base+"/gitlab", egress.Policy{Private: true})
+		o, err = gitlab.New(base+"/gitlab", egress.Policy{Private: true}, telemetry.Calls{})
 	}
 	if err != nil {
 		t.Fatal(err)

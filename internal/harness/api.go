@@ -53,7 +53,13 @@ func (w *World) Send(r Request) Answer {
 
 func (w *World) exchange(r Request) Answer {
 	w.tb.Helper()
-	request, err := r.build(w.tb.Context(), w.URL)
+	return w.SendTo(w.URL, r)
+}
+
+// SendTo sends a request to another process than web.
+func (w *World) SendTo(base string, r Request) Answer {
+	w.tb.Helper()
+	request, err := r.build(w.tb.Context(), base)
 	if err != nil {
 		w.tb.Fatal(err)
 	}

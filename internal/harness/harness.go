@@ -56,6 +56,8 @@ type World struct {
 	db       *sqlx.DB
 	contract func() (*Contract, error)
 	log      *watchedLog
+	// collector takes the world's traces; nil unless the options ask for it.
+	collector *collector
 }
 
 // Options change what Start builds.
@@ -66,6 +68,7 @@ type Options struct {
 	// OwnPostgres gives the world a PostgreSQL server of its own, which takes a
 	// second.
 	OwnPostgres bool
+	Traced      bool     // traces go to a collector of the world's own
 	Settings    []string // NAME=value, beside or in place of those of the world; an empty value leaves one out
 	Sim         forgesim.Config
 }
@@ -110,12 +113,16 @@ func Start(tb testing.TB, o Options) *World {
 	if o.GitHubApp {
 		w.set(w.registerApp())
 	}
+	log := w.watchedLog(o.Quiet)
+	if o.Traced {
+		w.set([]string{w.collect()})
+	}
 	w.set(o.Settings)
 	cfg, err := config.Load("", w.Environ)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w.App, err = app.New(cfg, w.watchedLog(o.Quiet))
+	w.App, err = app.New(cfg, log)
 	if err != nil {
 		tb.Fatal(err)
 	}

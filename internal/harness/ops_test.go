@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -77,9 +78,67 @@ func TestTheMetricsTellTheWayOfADelivery(t *testing.T) {
 		`devflowfix_task_seconds_count{outcome="done",type="hook:ensure"} 1`,
 		`devflowfix_delivery_to_incident_seconds_count 1`,
 		`devflowfix_hook_operations_total{outcome="ok",provider="github",step="create"} 1`,
+		`devflowfix_deliveries_applied_total{outcome="applied",provider="github",source="pushed"} [1-9]`,
+		`devflowfix_forge_call_seconds_count{class="2xx",provider="github"} [1-9]`,
+		`devflowfix_forge_rate_remaining_ratio{provider="github"} [01]`,
+		`devflowfix_connections{health="healthy",provider="github",status="active"} 1`,
+		`devflowfix_incidents_open{severity="high"} 1`,
+		`devflowfix_incidents_open{severity="low"} 0`,
+		`devflowfix_outbox_tasks{kind="delivery"} 0`,
+		`devflowfix_reconciliation_age_seconds \d`,
+		`devflowfix_rotations_under_way 0`,
+		`devflowfix_leader 1`,
+		`devflowfix_store_up{store="redis"} 1`,
+		`devflowfix_store_up{store="postgresql"} 1`,
+		`go_sql_max_open_connections{db_name="requests"} [1-9]`,
 	} {
 		pattern := regexp.MustCompile(`(?m)^` + strings.NewReplacer("{", `\{`, "}", `\}`, "+", `\+`).Replace(line))
 		w.Eventually("the metric "+line, func() bool { return pattern.MatchString(w.Metrics()) })
+	}
+}
+
+func TestTheMetricsAnswerInTimeWithTheStoresGone(t *testing.T) {
+	t.Parallel()
+	w := harness.Start(t, harness.Options{Quiet: true, NoWorker: true})
+	thaw := w.FreezeRedis()
+	defer thaw()
+	open := w.ClosePostgres()
+	defer open()
+	w.Eventually("both stores told as gone", func() bool {
+		began := time.Now()
+		text := w.Metrics()
+		if took := time.Since(began); took > 6*time.Second { // Prometheus gives up after 10 s
+			t.Errorf("the metrics took %v", took)
+		}
+		return strings.Contains(text, `devflowfix_store_up{store="redis"} 0`) && strings.Contains(text, `devflowfix_store_up{store="postgresql"} 0`) &&
+			strings.Contains(text, "devflowfix_acknowledgement_seconds_count")
+	})
+}
+
+func TestAWorkerTellsOfItself(t *testing.T) {
+	t.Parallel()
+	w := harness.Start(t, harness.Options{NoWorker: true})
+	url := w.WatchWorker()
+	told := func(path string, operator bool) harness.Answer {
+		r := get(path)
+		if operator {
+			r = asOperator(r, harness.OperatorPassword)
+		}
+		return w.SendTo(url, r)
+	}
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": `"redis":"ok"`, "/metrics": "devflowfix_leader"} {
+		if a := told(path, false); a.Status != http.StatusOK || !strings.Contains(string(a.Body), want) {
+			t.Errorf("%s: %d %.200s", path, a.Status, a.Body)
+		}
+	}
+	if a := told("/ops/pprof/", false); a.Status != http.StatusUnauthorized {
+		t.Errorf("profiles for anybody: %d", a.Status)
+	}
+	if a := told("/ops/pprof/", true); a.Status != http.StatusOK {
+		t.Errorf("profiles for the operator: %d", a.Status)
+	}
+	if a := told("/api/v2/incidents", true); a.Status != http.StatusNotFound {
+		t.Errorf("the API at a worker: %d", a.Status)
 	}
 }
 

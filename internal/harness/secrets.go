@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
@@ -21,13 +22,34 @@ func (w *World) Secret(s string) {
 func (w *World) watchedLog(quiet bool) zerolog.Logger {
 	w.log = &watchedLog{}
 	w.tb.Cleanup(func() {
-		w.log.check(w.tb, append(w.Sim.IssuedSecrets(), appWebhookSecret, githubToken, gitlabToken, clientSecret, OperatorPassword))
+		w.log.check(w.tb, w.issued())
 	})
 	if quiet {
 		return zerolog.New(w.log)
 	}
 	shown := &zerolog.FilteredLevelWriter{Writer: zerolog.LevelWriterAdapter{Writer: zerolog.NewTestWriter(w.tb)}, Level: zerolog.WarnLevel}
 	return zerolog.New(zerolog.MultiLevelWriter(w.log, shown))
+}
+
+// issued are the secrets that there are in every world, and those that its forges
+// have issued.
+func (w *World) issued() []string {
+	return append(w.Sim.IssuedSecrets(), appWebhookSecret, githubToken, gitlabToken, clientSecret, OperatorPassword)
+}
+
+// Logged are the lines of the log that have a field with a value.
+func (w *World) Logged(field, value string) []map[string]any {
+	w.log.mu.Lock()
+	text := w.log.text.String()
+	w.log.mu.Unlock()
+	var lines []map[string]any
+	for line := range strings.Lines(text) {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(line), &fields); err == nil && fields[field] == value {
+			lines = append(lines, fields)
+		}
+	}
+	return lines
 }
 
 type watchedLog struct {

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"github.com/devflowfix/devflowfix/internal/app"
@@ -18,6 +19,25 @@ func (w *World) WorkBeside(now func() time.Time) (stop func()) {
 	a := w.Beside()
 	a.Now = now
 	return w.work(a)
+}
+
+// WatchWorker serves what a worker process tells of itself, and returns where.
+func (w *World) WatchWorker() string {
+	w.tb.Helper()
+	l, err := (&net.ListenConfig{}).Listen(w.tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- w.App.Watch(ctx, l) }()
+	w.tb.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			w.tb.Error(err)
+		}
+	})
+	return "http://" + l.Addr().String()
 }
 
 func (w *World) work(a *app.App) (stop func()) {

@@ -34,10 +34,11 @@ func NewClient(rdb redis.UniversalClient) *Client {
 }
 
 // Enqueue puts a task into its queue. A task that was archived under the same
-// id runs again: whoever sends it once more wants it done. The error is
-// Unavailable when Redis did not confirm; the task may be there all the same.
+// id runs again: whoever sends it once more wants it done. The task carries on
+// with the work of ctx (see Task.Carry). The error is Unavailable when Redis did
+// not confirm; the task may be there all the same.
 func (c *Client) Enqueue(ctx context.Context, t Task) (Outcome, error) {
-	_, err := c.asynq.EnqueueContext(ctx, t.asynq())
+	_, err := c.asynq.EnqueueContext(ctx, t.Carry(ctx).asynq())
 	switch {
 	case err == nil:
 		return Queued, nil

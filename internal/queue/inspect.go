@@ -12,8 +12,9 @@ import (
 	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
-// Stats is how much is in each queue.
-func (c *Client) Stats(context.Context) ([]telemetry.QueueStat, error) {
+// Stats is how much is in each queue. asynq's inspector knows no context; each
+// step is bounded by the client's patience, and ctx is looked at in between.
+func (c *Client) Stats(ctx context.Context) ([]telemetry.QueueStat, error) {
 	// Not all of ours: asynq knows a queue from its first task on, and its error
 	// for one that it does not know cannot be told from others.
 	known, err := c.inspector.Queues()
@@ -24,6 +25,9 @@ func (c *Client) Stats(context.Context) ([]telemetry.QueueStat, error) {
 	for _, name := range known {
 		if _, ours := weights[name]; !ours {
 			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, unavailable("queue "+name, err)
 		}
 		info, err := c.inspector.GetQueueInfo(name)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 // Enqueue puts a task into the outbox. It reaches the queue after the commit:
 // at once when the caller relays what InTx returns, else by the sweep.
 func (tx *Tx) Enqueue(ctx context.Context, t queue.Task) error {
+	t = t.Carry(ctx)
 	headers, err := json.Marshal(t.Headers)
 	if err != nil {
 		return fmt.Errorf("outbox %s: %w", t.ID, err)
@@ -33,6 +34,7 @@ func (tx *Tx) Enqueue(ctx context.Context, t queue.Task) error {
 // goes into the outbox, from where the sweep enqueues it. It reports whether
 // the delivery is new: neither waiting here nor in the ledger.
 func (s *Store) Put(ctx context.Context, t queue.Task) (bool, error) {
+	t = t.Carry(ctx)
 	headers, err := json.Marshal(t.Headers)
 	if err != nil {
 		return false, fmt.Errorf("spill %s: %w", t.ID, err)

@@ -23,8 +23,10 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/secret"
+	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
 // Options say which database to use and how.
@@ -141,7 +143,9 @@ func (s *Store) read(ctx context.Context, userID string, fn func(*sqlx.Tx) error
 	return err
 }
 
-func inTx(ctx context.Context, db *sqlx.DB, fn func(*Tx) error) ([]queue.Task, error) {
+func inTx(ctx context.Context, db *sqlx.DB, fn func(*Tx) error) (tasks []queue.Task, err error) {
+	_, span := telemetry.Child(ctx, "database transaction")
+	defer func() { span.End(fault.Code(err)) }()
 	sqlTx, err := db.BeginTxx(ctx, nil)
 	if err != nil {
 		return nil, classify(err)

@@ -27,4 +27,5 @@ const (
 	Status       = "status"
 	Method       = "method"
 	Path         = "path"
+	Source       = "source"
 )

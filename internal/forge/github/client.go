@@ -16,6 +16,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/egress"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
 // Config says which GitHub to call.
@@ -23,6 +24,7 @@ type Config struct {
 	APIURL  string // REST, with a slash at its end: https://api.github.com/
 	Network egress.Policy
 	App     forge.AppSource
+	Calls   telemetry.Calls // the zero value watches nothing
 }
 
 const (
@@ -50,7 +52,7 @@ func New(c Config) (*GitHub, error) {
 	if c.APIURL == "" {
 		return nil, errors.New("github: no API URL")
 	}
-	g := &GitHub{config: c, transport: egress.KeepCredentials(c.Network.Transport())}
+	g := &GitHub{config: c, transport: c.Calls.Transport(egress.KeepCredentials(c.Network.Transport()))}
 	g.blobs = &http.Client{Transport: g.transport}
 	return g, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/secret"
+	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
 // requestTimeout bounds one API request; logs may take longer.
@@ -29,13 +30,13 @@ type GitLab struct {
 
 // New returns the instance at a base URL, which may have a path:
 // https://gitlab.com or https://example.com/gitlab. It makes no request.
-func New(baseURL string, network egress.Policy) (*GitLab, error) {
+func New(baseURL string, network egress.Policy, calls telemetry.Calls) (*GitLab, error) {
 	if baseURL == "" {
 		return nil, errors.New("gitlab: no URL")
 	}
 	transport := network.Transport()
 	transport.ResponseHeaderTimeout = requestTimeout
-	return &GitLab{url: strings.TrimSuffix(baseURL, "/"), http: &http.Client{Transport: egress.KeepCredentials(transport)}}, nil
+	return &GitLab{url: strings.TrimSuffix(baseURL, "/"), http: &http.Client{Transport: calls.Transport(egress.KeepCredentials(transport))}}, nil
 }
 
 // Open returns GitLab as the access may use it. The token may be an OAuth,
