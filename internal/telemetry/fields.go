@@ -26,5 +26,4 @@ const (
 	Status       = "status"
 	Method       = "method"
 	Path         = "path"
-	Source       = "source"
 )
