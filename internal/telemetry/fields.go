@@ -27,5 +27,4 @@ const (
 	Status       = "status"
 	Method       = "method"
 	Path         = "path"
-	Source       = "source"
 )
