@@ -30,6 +30,7 @@ type Deps struct {
 	Sessions    *Sessions
 	Access      *auth.Access
 	App         Registration
+	Live        *Live
 	GitHubURL   string // of its pages, without a slash at its end
 	Receivers   map[forge.Provider]forge.Receiver
 	Refused     func(connectionID string) // see Receiver
@@ -78,8 +79,8 @@ func New(d Deps) http.Handler {
 	// /openapi.json and /openapi.yaml.
 	d.mountAPI(mux)
 
-	// People in a browser: the first page, and the login at a forge.
-	d.mountHome(mux)
+	// People in a browser: the pages, and the login at a forge.
+	d.mountPages(mux)
 	d.mountLogin(mux)
 
 	// Load balancers and monitoring.
@@ -90,10 +91,11 @@ func New(d Deps) http.Handler {
 	// The operator, in a browser.
 	mux.Handle(queuesPath+"/", d.operator(d.queueDesk()))
 	d.mountAppDesk(mux)
+	d.mountOperations(mux)
 	mux.Handle("GET "+queuesPath, http.RedirectHandler(queuesPath+"/", http.StatusMovedPermanently))
 
 	// Everybody else.
-	mux.HandleFunc(everythingElse, nothing(mux))
+	mux.HandleFunc(everythingElse, d.nothing(mux))
 	return d.observe(front)
 }
 

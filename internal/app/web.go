@@ -34,14 +34,16 @@ func (a *App) Web(ctx context.Context, l net.Listener) error {
 	defer receiving.close()
 	directory := a.Store.NewDirectory(a.App, a.log)
 	refusals := &refusals{store: a.Store, relay: a.relay}
+	live := handlers.NewLive()
 	server := &http.Server{
-		Handler:           a.handler(directory, receiving.queue, refusals),
+		Handler:           a.handler(directory, receiving.queue, refusals, live),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return a.log.WithContext(context.Background()) },
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return directory.Listen(ctx) })
+	group.Go(func() error { return a.Store.ListenChanges(ctx, live.Announce) })
 	group.Go(func() error { return refusals.run(a.log.WithContext(ctx)) })
 	group.Go(func() error {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -51,6 +53,7 @@ func (a *App) Web(ctx context.Context, l net.Listener) error {
 	})
 	group.Go(func() error {
 		<-ctx.Done()
+		live.End()
 		stopping, cancel := context.WithTimeout(context.Background(), stopWithin)
 		defer cancel()
 		return server.Shutdown(stopping)
@@ -77,7 +80,7 @@ func (a *App) openReceiving() (receiving, error) {
 	}}, nil
 }
 
-func (a *App) handler(directory handlers.Directory, q *queue.Client, r *refusals) http.Handler {
+func (a *App) handler(directory handlers.Directory, q *queue.Client, r *refusals, live *handlers.Live) http.Handler {
 	return handlers.New(handlers.Deps{
 		BaseURL:   a.Config.BaseURL,
 		Store:     a.Store,
@@ -90,6 +93,7 @@ func (a *App) handler(directory handlers.Directory, q *queue.Client, r *refusals
 		ProxyHops: a.Config.ProxyHops,
 		Access:    a.Access,
 		App:       a.App,
+		Live:      live,
 		GitHubURL: a.Config.GitHub.WebURL,
 		Receivers: a.receivers,
 		Refused:   r.note,
