@@ -33,7 +33,7 @@ func (d Deps) showHome(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return show(w, web.HomePage{
+	return d.show(w, r, web.HomePage{
 		Frame: d.frame(r, web.Home, "Overview"), Connections: stats.Total, Failing: len(troubled), Paused: stats.Paused,
 		Deliveries: stats.Deliveries, OpenIncidents: stats.OpenIncidents, Attention: connectionRows(troubled),
 	})
@@ -45,7 +45,7 @@ func (d Deps) showFirstSteps(w http.ResponseWriter, r *http.Request, viewer auth
 	if err != nil {
 		return err
 	}
-	return show(w, web.HomePage{Frame: d.frame(r, web.Home, "First steps"), First: &web.FirstSteps{
+	return d.show(w, r, web.HomePage{Frame: d.frame(r, web.Home, "First steps"), First: &web.FirstSteps{
 		Accounts: accounts, InstallURL: d.installURL(r.Context()), HookURL: d.BaseURL + webhookPath,
 	}})
 }
@@ -72,7 +72,7 @@ func (d Deps) showLogIn(w http.ResponseWriter, r *http.Request) error {
 			page.Ways = append(page.Ways, web.LogInWay{Forge: clientTitle(app), URL: logInURL(app, returnTo)})
 		}
 	}
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 // endSession logs the browser out.

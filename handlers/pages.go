@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -117,31 +116,25 @@ func logFailure(r *http.Request, err error) int {
 	return status
 }
 
-// What a session keeps until the next page.
-const (
-	noticeText   = "notice"
-	noticeFailed = "notice_failed"
-)
-
-// frame is what surrounds a page. It takes the notice that waits for it.
+// frame is what surrounds a page.
 func (d Deps) frame(r *http.Request, section, title string) web.Frame {
 	f := web.Frame{Title: title, Section: section, Now: d.Now()}
 	if id, known := auth.From(r.Context()); known {
 		f.Viewer = web.Viewer{Name: id.Name, Operator: id.Admin}
 	}
-	// A part that is fetched anew does not show it.
-	if f.Viewer.Name != "" && (!fromHTMX(r) || r.Header.Get("HX-Target") == "main") {
-		f.Notice = web.Notice{Text: d.Sessions.PopString(r.Context(), noticeText), Failed: d.Sessions.PopBool(r.Context(), noticeFailed)}
-	}
+	f.Notice = noticeOf(r)
 	return f
 }
 
 // show answers with a page.
-func show(w http.ResponseWriter, p web.Page) error { return web.Show(w, http.StatusOK, p, "") }
+func (d Deps) show(w http.ResponseWriter, r *http.Request, p web.Page) error {
+	d.takeNotice(w, r)
+	return web.Show(w, http.StatusOK, p, "")
+}
 
 // done sends the browser to a page which says what was done.
-func (d Deps) done(w http.ResponseWriter, r *http.Request, to, notice string) error {
-	d.notify(r.Context(), notice, false)
+func (d Deps) done(w http.ResponseWriter, r *http.Request, to, said string) error {
+	d.leaveNotice(w, web.Notice{Text: said})
 	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
 }
@@ -153,14 +146,9 @@ func (d Deps) notDone(w http.ResponseWriter, r *http.Request, to string, err err
 		return err
 	}
 	logFailure(r, err)
-	d.notify(r.Context(), fault.Sentence(err), true)
+	d.leaveNotice(w, web.Notice{Text: fault.Sentence(err), Failed: true})
 	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
-}
-
-func (d Deps) notify(ctx context.Context, text string, failed bool) {
-	d.Sessions.Put(ctx, noticeText, text)
-	d.Sessions.Put(ctx, noticeFailed, failed)
 }
 
 // mostForm is how large a form may be, in bytes.

@@ -53,7 +53,7 @@ func (d Deps) showConnectionPage(w http.ResponseWriter, r *http.Request, viewer 
 	for _, one := range deliveries {
 		page.Deliveries = append(page.Deliveries, deliveryRow(c.ID)(one))
 	}
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 func connectionTabs(id, current string) []web.Tab {
@@ -186,7 +186,7 @@ func (d Deps) confirmDisconnect(w http.ResponseWriter, r *http.Request, viewer a
 	if c.HookID != nil {
 		page.Checkbox = &web.Checkbox{Name: "delete_webhook", Label: "Delete the webhook at " + c.Provider.Title() + " too", Checked: true}
 	}
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 // disconnectByForm removes a connection and says what became of its hook.
@@ -222,7 +222,7 @@ func (d Deps) showHistoryPage(w http.ResponseWriter, r *http.Request, viewer aut
 		return err
 	}
 	rows, next := pageOf(list, rowsOnPage, historyRow, func(e store.HookEntry) *string { return newNumber(e.ID) })
-	return show(w, web.HistoryPage{
+	return d.show(w, r, web.HistoryPage{
 		Frame: d.frame(r, web.Repositories, "History of "+c.FullName), FullName: c.FullName, Tabs: connectionTabs(c.ID, "history"),
 		List: rows, Next: nextPage(r, next),
 	})
@@ -260,7 +260,7 @@ func (d Deps) showDeliveriesPage(w http.ResponseWriter, r *http.Request, viewer 
 	}
 	rows, next := pageOf(list, rowsOnPage, deliveryRow(c.ID), func(one store.Delivery) *string { return newPlace(one.ReceivedAt, one.ID) })
 	page.List, page.Next = rows, nextPage(r, next)
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 // deliveryRow shows a delivery of a connection.
@@ -302,7 +302,7 @@ func (d Deps) showDeliveryPage(w http.ResponseWriter, r *http.Request, viewer au
 	if payload != nil && connectionRow(c).MayChange {
 		page.Replay = &web.Action{ID: "replay", Label: "Apply it again", Path: page.Path + "/replay"}
 	}
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 // indented makes JSON readable; true when only its beginning is shown.

@@ -30,8 +30,8 @@ func (d Deps) showConnections(w http.ResponseWriter, r *http.Request, viewer aut
 		return err
 	}
 	rows, next := pageOf(list, rowsOnPage, connectionRow, func(c store.Connection) *string { return newCursor(c.ID) })
-	return show(w, web.ConnectionsPage{
-		Frame: d.frame(r, web.Repositories, "Repositories"), List: rows, Next: nextPage(r, next), Live: r.URL.RequestURI(),
+	return d.show(w, r, web.ConnectionsPage{
+		Frame: d.frame(r, web.Repositories, "Repositories"), List: rows, Next: nextPage(r, next),
 	})
 }
 
@@ -121,13 +121,13 @@ func (d Deps) showChoices(w http.ResponseWriter, r *http.Request, viewer auth.Id
 	if err != nil {
 		logFailure(r, err)
 		page.Trouble, page.Mend = fault.Sentence(err), d.mendChoices(r, p, err)
-		return show(w, page)
+		return d.show(w, r, page)
 	}
 	for _, c := range out.Body.Repositories {
 		page.List = append(page.List, choiceRow(c))
 	}
 	page.Next = nextPage(r, out.Body.NextCursor)
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 // choiceWait is how long a page waits for a forge's list.

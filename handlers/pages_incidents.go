@@ -35,7 +35,7 @@ func (d Deps) showIncidents(w http.ResponseWriter, r *http.Request, viewer auth.
 	}
 	rows, next := pageOf(list, rowsOnPage, incidentRow, func(i store.Incident) *string { return newPlace(i.OpenedAt, i.ID) })
 	page.List, page.Next = rows, nextPage(r, next)
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 func incidentRow(i store.Incident) web.IncidentRow {

@@ -46,7 +46,7 @@ func (d Deps) showOperations(w http.ResponseWriter, r *http.Request) error {
 		page.Trouble = fault.Sentence(err)
 	}
 	page.Queues = queueRows(stats)
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 // lagToWarn is from when on a delivery's way is shown as slow.
@@ -126,7 +126,7 @@ func (d Deps) showParked(w http.ResponseWriter, r *http.Request) error {
 			ID: c.ID, Forge: c.Provider.Title(), FullName: c.FullName, Owner: c.OwnerName, Code: c.Code, Message: c.Message, Since: c.Since, NextTry: c.NextTry,
 		})
 	}
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 // showAuditPage lists what anybody did.
@@ -143,7 +143,7 @@ func (d Deps) showAuditPage(w http.ResponseWriter, r *http.Request) error {
 	rows, next := pageOf(list, rowsOnPage, func(a store.Audit) web.AuditRow {
 		return web.AuditRow{At: a.At, Actor: a.Actor, Action: a.Action, Target: a.Target, Address: a.Address, Detail: a.Detail}
 	}, func(a store.Audit) *string { return newNumber(a.ID) })
-	return show(w, web.AuditPage{
+	return d.show(w, r, web.AuditPage{
 		Frame: d.frame(r, web.Operations, "Audit"), Tabs: operationsTabs(auditPath), Action: q.Get("action"), List: rows, Next: nextPage(r, next),
 	})
 }

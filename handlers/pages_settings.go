@@ -30,7 +30,7 @@ func (d Deps) showAccounts(w http.ResponseWriter, r *http.Request, viewer auth.I
 	if err != nil {
 		return err
 	}
-	return show(w, web.AccountsPage{Frame: d.frame(r, web.Settings, "Forge accounts"), Tabs: settingsTabs(accountsPath), List: rows})
+	return d.show(w, r, web.AccountsPage{Frame: d.frame(r, web.Settings, "Forge accounts"), Tabs: settingsTabs(accountsPath), List: rows})
 }
 
 // accountRows are the applications by which one logs in, and how it stands with
@@ -89,7 +89,7 @@ func (d Deps) confirmForget(w http.ResponseWriter, r *http.Request, viewer auth.
 	if err != nil {
 		return err
 	}
-	return show(w, web.ConfirmPage{
+	return d.show(w, r, web.ConfirmPage{
 		Frame: d.frame(r, web.Settings, "Take back what you authorised at "+p.Title()), Text: "DevFlowFix may then do nothing at " + p.Title() + " in your name:",
 		Effects: []string{
 			"The webhooks of " + strconv.Itoa(hooks) + " of your connections are deleted.",
@@ -123,7 +123,7 @@ func (d Deps) showTokens(w http.ResponseWriter, r *http.Request, viewer auth.Ide
 	if err != nil {
 		return err
 	}
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 func (d Deps) tokensPage(r *http.Request, viewer auth.Identity) (web.TokensPage, error) {
@@ -170,7 +170,7 @@ func (d Deps) makeTokenByForm(w http.ResponseWriter, r *http.Request, viewer aut
 		return err
 	}
 	page.Made = made.Body.Token
-	return show(w, page)
+	return d.show(w, r, page)
 }
 
 // checkTokenForm holds a form to the limits that the API's description has.

@@ -20,7 +20,6 @@ type ConnectionsPage struct {
 	Frame
 	List []ConnectionRow
 	Next string // the address of the next page; empty on the last
-	Live string // what changes it: see the template "live"
 }
 
 func (ConnectionsPage) template() string { return "connections.html" }

@@ -5,15 +5,21 @@
 
 // A part of a page that shows something live names its topics in data-live:
 // ids of connections, or the kinds connection and incident. The server says
-// which have changed; htmx then fetches the part anew.
+// which have changed; the part is then fetched anew, from the page itself.
 const changed = new Set();
 let soon = 0;
+
+function fetchPart(part) {
+  if (part.isConnected && !document.hidden) {
+    htmx.ajax("GET", location.pathname + location.search, { source: part, target: part, select: "#" + part.id, swap: "outerHTML" });
+  }
+}
 
 function refresh() {
   soon = 0;
   for (const part of document.querySelectorAll("[data-live]")) {
     const topics = part.dataset.live.split(" ");
-    if (changed.has("all") || topics.some((t) => changed.has(t))) htmx.trigger(part, "live");
+    if (changed.has("all") || topics.some((t) => changed.has(t))) fetchPart(part);
   }
   changed.clear();
 }
@@ -91,5 +97,7 @@ document.addEventListener("htmx:responseError", (e) => {
   if (e.detail.xhr.status === 401) location.reload();
 });
 
+// Figures that nobody tells of are asked for every few seconds.
+setInterval(() => document.querySelectorAll("[data-poll]").forEach(fetchPart), 5000);
 setInterval(tick, 10000);
 follow();
