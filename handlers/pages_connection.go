@@ -97,7 +97,7 @@ func connectionActions(c store.Connection) []web.Action {
 	}
 	hooked := c.HookID != nil && c.InstallationID == nil
 	add("verify", "Verify", hooked && c.IsEnabled)
-	add("sync", "Look again", true)
+	add("sync", compareLabel(c), true)
 	add("rotate", "Change the secret", hooked && c.NextAt == nil)
 	add("fixes-off", "Switch fixes off", c.AutoPR)
 	add("fixes-on", "Switch fixes on", !c.AutoPR)

@@ -87,7 +87,7 @@ func nextStep(c store.Connection) *web.Action {
 	case failure != nil && failure.Code == "repository_gone":
 		return &web.Action{Label: "Disconnect", Link: true, Path: path + "/disconnect"}
 	case c.InstallationID != nil && c.Health != hook.Healthy:
-		return act("sync", "Look again")
+		return act("sync", compareLabel(c))
 	case failure != nil, c.Health == hook.Failing:
 		return act("retry", "Retry now")
 	case c.HookStatus == store.HookActive && c.HookID != nil && (c.Health == hook.Unverified || c.Health == hook.Silent):
@@ -95,6 +95,9 @@ func nextStep(c store.Connection) *web.Action {
 	}
 	return nil
 }
+
+// compareLabel is of the button that asks the forge how a connection stands.
+func compareLabel(c store.Connection) string { return "Compare with " + c.Provider.Title() }
 
 // showChoices lists the repositories of a forge that could be connected.
 func (d Deps) showChoices(w http.ResponseWriter, r *http.Request, viewer auth.Identity) error {

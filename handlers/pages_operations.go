@@ -2,7 +2,9 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
@@ -55,7 +57,7 @@ const lagToWarn = 5 * time.Second
 func figures(o store.Operations, now time.Time) []web.Figure {
 	count := strconv.Itoa
 	list := []web.Figure{
-		{Label: "Received in a minute", Value: count(o.LastMinute), Detail: count(o.LastHour) + " in the last hour"},
+		{Label: "Received a minute", Value: count(o.LastMinute), Detail: count(o.LastHour) + " in the last hour"},
 		{Label: "To their effect", Value: milliseconds(o.MedianMS), Detail: "95 of 100 within " + milliseconds(o.SlowestMS), Tone: toneIf(o.SlowestMS > float64(lagToWarn.Milliseconds()), web.Warn)},
 		{Label: "Given up", Value: count(o.Failed), Detail: "in the last hour", Tone: toneIf(o.Failed > 0, web.Bad)},
 		{Label: "Spilled", Value: count(o.Spilled), Detail: "wait in PostgreSQL", Tone: toneIf(o.Spilled > 0, web.Warn)},
@@ -108,6 +110,7 @@ func queueRows(stats []telemetry.QueueStat) []web.QueueRow {
 			rows[i].Archived = s.Depth
 		}
 	}
+	slices.SortFunc(rows, func(a, b web.QueueRow) int { return strings.Compare(a.Name, b.Name) })
 	return rows
 }
 
