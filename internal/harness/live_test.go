@@ -18,8 +18,8 @@ func TestPagesAreToldOfWhatTheirViewerSees(t *testing.T) {
 	ann, bob := w.LogIn("github", "ann"), w.LogIn("github", "bob")
 	ofAnn, ofBob := ann.Program().Connect("github", "acme/anns"), bob.Program().Connect("github", "acme/bobs")
 	annHears, bobHears := ann.Follow("/events"), bob.Follow("/events")
-	if status := ann.Call(http.MethodPatch, "/api/v2/repositories/connections/"+ofAnn.ID, map[string]any{"is_enabled": false}, nil); status != http.StatusOK {
-		t.Fatalf("pause: %d", status)
+	if status := ann.Call(http.MethodPatch, "/api/v2/repositories/connections/"+ofAnn.ID, map[string]any{"auto_pr_enabled": false}, nil); status != http.StatusOK {
+		t.Fatalf("change: %d", status)
 	}
 	if told := nextEvent(t, annHears); !strings.Contains(told, ofAnn.ID) || !strings.Contains(told, "connection") || strings.Contains(told, ofBob.ID) {
 		t.Errorf("ann is told %q", told)

@@ -51,12 +51,14 @@ func (o town) all() []string {
 	return append(append(append([]string{"/", "/login", "/nowhere"}, o.everybody...), o.own...), o.operators...)
 }
 
-// looks are the ways in which people look at the pages.
+// looks are the ways in which people look at the pages. On the small screen in
+// the dark there is nothing for axe that the others do not have.
 var looks = []struct {
 	name  string
 	width int64
 	dark  bool
-}{{"1440-light", 1440, false}, {"1440-dark", 1440, true}, {"360-light", 360, false}, {"360-dark", 360, true}}
+	axe   bool
+}{{"1440-light", 1440, false, true}, {"1440-dark", 1440, true, true}, {"360-light", 360, false, true}, {"360-dark", 360, true, false}}
 
 func TestNobodyIsShutOut(t *testing.T) {
 	t.Parallel()
@@ -73,8 +75,8 @@ func TestNobodyIsShutOut(t *testing.T) {
 	ids := regexp.MustCompile(`rpc_\w+`)
 	for _, path := range here.all() {
 		name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(ids.ReplaceAllString(path, "one"), "-"), "-")
-		if len(name) > 60 {
-			name = name[:60]
+		if path == "/" {
+			name = "overview"
 		}
 		if path == here.own[len(here.own)-1] {
 			name = "connections-broken"
@@ -89,10 +91,8 @@ func inspect(t *testing.T, b *webtest.Window, axe, path, name string) {
 	b.Open(path)
 	for _, look := range looks {
 		b.Look(look.width, look.dark)
-		for _, v := range b.Violations(axe) {
-			for _, n := range v.Nodes {
-				t.Errorf("%s %s: %s: %s\n%s\n%s", path, look.name, v.ID, v.Help, n.HTML, n.Summary)
-			}
+		if look.axe {
+			expectNoViolations(t, b, axe, path+" "+look.name)
 		}
 		if wide := webtest.Ask[int](b, `document.documentElement.scrollWidth - innerWidth`); wide > 0 {
 			t.Errorf("%s %s is %d pixels too wide", path, look.name, wide)
@@ -102,6 +102,15 @@ func inspect(t *testing.T, b *webtest.Window, axe, path, name string) {
 			if err := os.WriteFile(picture, b.Screenshot(), 0o600); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+func expectNoViolations(t *testing.T, b *webtest.Window, axe, where string) {
+	t.Helper()
+	for _, v := range b.Violations(axe) {
+		for _, n := range v.Nodes {
+			t.Errorf("%s: %s: %s\n%s\n%s", where, v.ID, v.Help, n.HTML, n.Summary)
 		}
 	}
 }
