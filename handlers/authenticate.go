@@ -130,6 +130,9 @@ func (d Deps) identify(r *http.Request) (auth.Identity, error) {
 var errNoCredential = fault.New(fault.Unauthenticated, "Log in, or send `Authorization: Bearer` with a token of yours.")
 
 func (d Deps) ofSession(ctx context.Context) (auth.Identity, error) {
+	if d.Sessions == nil { // worker processes have no users
+		return auth.Identity{}, errNoCredential
+	}
 	userID := d.Sessions.GetString(ctx, sessionUser)
 	if userID == "" {
 		return auth.Identity{}, errNoCredential

@@ -139,38 +139,48 @@ const (
 func (d Deps) connect(ctx context.Context, caller auth.Identity, in *connectInput) (*connectOutput, error) {
 	waiting, cancel := context.WithTimeout(ctx, hookWait)
 	defer cancel()
+	c, err := d.makeConnection(ctx, waiting, caller, in)
+	if err != nil {
+		return nil, err
+	}
+	c = d.awaitHook(waiting, caller, c)
+	return &connectOutput{Location: connectionsPath + "/" + c.ID, Body: showConnection(c)}, nil
+}
+
+// makeConnection makes the connection; its hook comes later. It asks the forge
+// for the repository until waiting ends.
+func (d Deps) makeConnection(ctx, waiting context.Context, caller auth.Identity, in *connectInput) (store.Connection, error) {
 	b := in.Body
 	events, err := d.hookEvents(b.Provider, b.Events)
 	if err != nil {
-		return nil, err
+		return store.Connection{}, err
 	}
 	if err := checkFullName(b.Provider, b.FullName); err != nil {
-		return nil, err
+		return store.Connection{}, err
 	}
 	wanted := forge.Repository{Provider: b.Provider, FullName: b.FullName}
 	if id, err := d.Store.ConnectionID(ctx, caller.UserID, wanted); err == nil {
-		return nil, d.conflict(ctx, id)
+		return store.Connection{}, d.conflict(ctx, id)
 	} else if !fault.Is(err, fault.NotFound) {
-		return nil, err
+		return store.Connection{}, err
 	}
 	repo, err := d.resolve(waiting, caller, wanted)
 	if err != nil {
-		return nil, err
+		return store.Connection{}, err
 	}
 	c, tasks, err := d.Store.Connect(ctx, store.NewConnection{
-		UserID: caller.UserID, Repository: repo, AutoPR: b.AutoPR, SetupWebhook: *b.SetupWebhook, Events: events,
+		UserID: caller.UserID, Repository: repo, AutoPR: b.AutoPR, SetupWebhook: b.SetupWebhook == nil || *b.SetupWebhook, Events: events,
 		HookURL: d.BaseURL + WebhookPath(b.Provider), Secret: secret.Random(),
 	})
 	if fault.Is(err, fault.Conflict) {
-		return nil, d.alreadyConnected(ctx, caller, repo, err)
+		return store.Connection{}, d.alreadyConnected(ctx, caller, repo, err)
 	}
 	if err != nil {
-		return nil, err
+		return store.Connection{}, err
 	}
 	d.Relay.Send(ctx, tasks)
 	d.audit(ctx, caller, "connection.create", c.ID, map[string]any{"repository": c.FullName, "provider": c.Provider})
-	c = d.awaitHook(waiting, caller, c)
-	return &connectOutput{Location: connectionsPath + "/" + c.ID, Body: showConnection(c)}, nil
+	return c, nil
 }
 
 // resolve asks the forge which repository the name means. A forge that does

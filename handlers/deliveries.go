@@ -105,14 +105,24 @@ func (d Deps) showDelivery(ctx context.Context, caller auth.Identity, in *delive
 	if err != nil {
 		return nil, err
 	}
+	payload, err := payloadOf(one)
+	if err != nil {
+		return nil, err
+	}
 	var out deliveryOutput
 	out.Body.DeliverySummary, out.Body.Payload = summariseDelivery(one), json.RawMessage("null")
-	if len(one.Payload) > 0 {
-		if out.Body.Payload, err = queue.Unpack(one.Payload); err != nil {
-			return nil, err
-		}
+	if payload != nil {
+		out.Body.Payload = payload
 	}
 	return &out, nil
+}
+
+// payloadOf is the document of a delivery; nil when it was not kept.
+func payloadOf(one store.Delivery) ([]byte, error) {
+	if len(one.Payload) == 0 {
+		return nil, nil
+	}
+	return queue.Unpack(one.Payload)
 }
 
 func (d Deps) replayDelivery(ctx context.Context, caller auth.Identity, in *deliveryPath) (*messageOutput, error) {

@@ -7,13 +7,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/store"
-	"github.com/devflowfix/devflowfix/internal/telemetry"
 	"github.com/devflowfix/devflowfix/internal/web"
 )
 
@@ -43,7 +39,6 @@ func (d Deps) mountAppDesk(mux *http.ServeMux) {
 	page("GET "+appDeskPath, func(w http.ResponseWriter, r *http.Request) error { return d.showApp(w, r, nil) })
 	page("POST "+appDeskPath, d.beginApp)
 	page("GET "+appDeskPath+"/callback", d.endApp)
-	mux.Handle("GET "+web.StaticPath, web.Static())
 }
 
 // AppManifest describes the App of an installation at a base URL to GitHub,
@@ -64,16 +59,16 @@ const registerWithin = time.Hour
 
 // beginApp sends the browser to GitHub with the App's manifest.
 func (d Deps) beginApp(w http.ResponseWriter, r *http.Request) error {
-	r.Body = http.MaxBytesReader(w, r.Body, 1<<16)
-	if err := r.ParseForm(); err != nil {
-		return fault.New(fault.Malformed, "The form did not arrive whole. Send it again.")
+	form, err := readForm(w, r)
+	if err != nil {
+		return err
 	}
-	ctx, name, replace := r.Context(), r.PostForm.Get("name"), r.PostForm.Get("replace") == "true"
+	ctx, name, replace := r.Context(), form.Get("name"), form.Get("replace") == "true"
 	if err := d.App.Vacant(ctx, replace); err != nil {
 		return err
 	}
 	state := rand.Text()
-	action, err := forge.RegistrationURL(d.GitHubURL, r.PostForm.Get("organization"), name, state)
+	action, err := forge.RegistrationURL(d.GitHubURL, form.Get("organization"), name, state)
 	if err != nil {
 		return err
 	}
@@ -84,7 +79,7 @@ func (d Deps) beginApp(w http.ResponseWriter, r *http.Request) error {
 	d.Sessions.Put(ctx, appState, state)
 	d.Sessions.Put(ctx, appReplace, replace)
 	d.Sessions.Put(ctx, appBegan, d.Now().Unix())
-	return web.Show(w, http.StatusOK, web.ManifestPage{Name: name, Action: action, Manifest: manifest}, d.GitHubURL)
+	return web.Show(w, http.StatusOK, web.ManifestPage{Frame: d.frame(r, web.Operations, "Register the GitHub App"), Name: name, Action: action, Manifest: manifest}, d.GitHubURL)
 }
 
 var errRegistration = fault.New(fault.Invalid, "This registration was not begun in this browser, was ended already, or took longer than an hour. Begin again.")
@@ -105,16 +100,14 @@ func (d Deps) endApp(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d.audit(ctx, auth.Identity{Name: "operator"}, "app.create", app.Slug, map[string]any{"app_id": app.ID, "url": app.URL})
+	d.audit(ctx, operatorOf(ctx), "app.create", app.Slug, map[string]any{"app_id": app.ID, "url": app.URL})
 	http.Redirect(w, r, appDeskPath, http.StatusSeeOther)
 	return nil
 }
 
 // failAppDesk shows the page with what went wrong.
 func (d Deps) failAppDesk(w http.ResponseWriter, r *http.Request, err error) {
-	if fault.Status(err) >= http.StatusInternalServerError {
-		zerolog.Ctx(r.Context()).Error().Err(err).Str(telemetry.Path, r.URL.Path).Msg("request failed")
-	}
+	logFailure(r, err)
 	if showErr := d.showApp(w, r, err); showErr != nil {
 		fail(w, r, showErr)
 	}
@@ -126,7 +119,7 @@ func (d Deps) showApp(w http.ResponseWriter, r *http.Request, failed error) erro
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	page := web.AppPage{Name: app.Name, Slug: app.Slug, URL: app.URL, InstallURL: app.InstallURL(), ID: app.ID, InSettings: d.App.InSettings()}
+	page := web.AppPage{Frame: d.frame(r, web.Operations, "GitHub App"), Tabs: operationsTabs(appDeskPath), Name: app.Name, Slug: app.Slug, URL: app.URL, InstallURL: app.InstallURL(), ID: app.ID, InSettings: d.App.InSettings()}
 	status := http.StatusOK
 	if failed != nil {
 		status, page.Problem = fault.Status(failed), fault.Sentence(failed)

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/fault"
@@ -10,81 +11,98 @@ import (
 	"github.com/devflowfix/devflowfix/internal/web"
 )
 
-// mountHome adds the page where people begin.
-func (d Deps) mountHome(mux *http.ServeMux) {
-	mux.Handle("GET /{$}", adapt(d.showHome))
-	mux.Handle("POST /logout", adapt(func(w http.ResponseWriter, r *http.Request) error {
-		if err := d.Sessions.Destroy(r.Context()); err != nil {
-			return err
-		}
-		http.Redirect(w, r, "/", http.StatusSeeOther)
-		return nil
-	}))
-}
-
+// showHome shows who has logged in how things stand, and lets others in.
 func (d Deps) showHome(w http.ResponseWriter, r *http.Request) error {
-	id, err := d.ofSession(r.Context())
-	if err != nil && !fault.Is(err, fault.Unauthenticated) {
+	viewer, err := d.ofSession(r.Context())
+	if fault.Is(err, fault.Unauthenticated) {
+		return d.showLogIn(w, r)
+	}
+	if err != nil {
 		return err
 	}
-	page := web.HomePage{Name: id.Name}
-	if page.Accounts, err = d.homeAccounts(r.Context(), id); err != nil {
+	r = r.WithContext(auth.With(r.Context(), viewer))
+	d.refreshAccess(r.Context(), viewer.UserID, true)
+	stats, err := d.Store.RepositoryStatsOf(r.Context(), viewer.UserID, d.Now().AddDate(0, 0, -statsDays))
+	if err != nil {
 		return err
 	}
-	if id.UserID != "" {
-		stats, err := d.Store.RepositoryStatsOf(r.Context(), id.UserID, d.Now())
-		if err != nil {
-			return err
-		}
-		page.Connections, page.Failing, page.OpenIncidents = stats.Total, stats.Failed, stats.OpenIncidents
+	if stats.Total == 0 {
+		return d.showFirstSteps(w, r, viewer)
 	}
-	if app, err := d.App.App(r.Context()); err == nil {
-		page.InstallURL = app.InstallURL()
+	troubled, err := d.Store.TroubledConnections(r.Context(), viewer.UserID, rowsOnPage)
+	if err != nil {
+		return err
 	}
-	return web.Show(w, http.StatusOK, page, "")
+	return d.show(w, r, web.HomePage{
+		Frame: d.frame(r, web.Home, "Overview"), Connections: stats.Total, Failing: len(troubled), Paused: stats.Paused,
+		Deliveries: stats.Deliveries, OpenIncidents: stats.OpenIncidents, Attention: connectionRows(troubled),
+	})
 }
 
-// homeAccounts are the forges at which one can log in, and how it stands with
-// each.
-func (d Deps) homeAccounts(ctx context.Context, id auth.Identity) ([]web.HomeAccount, error) {
-	var grants []forge.Grant
-	if id.UserID != "" {
-		var err error
-		if grants, err = d.Store.GrantsOf(ctx, id.UserID); err != nil {
-			return nil, err
-		}
+// showFirstSteps shows who has nothing connected what connecting would do.
+func (d Deps) showFirstSteps(w http.ResponseWriter, r *http.Request, viewer auth.Identity) error {
+	accounts, err := d.accountRows(r.Context(), viewer)
+	if err != nil {
+		return err
 	}
-	var accounts []web.HomeAccount
+	return d.show(w, r, web.HomePage{Frame: d.frame(r, web.Home, "First steps"), First: &web.FirstSteps{
+		Accounts: accounts, InstallURL: d.installURL(r.Context()), HookURL: d.BaseURL + webhookPath,
+	}})
+}
+
+// installURL is where the GitHub App is installed; empty without one.
+func (d Deps) installURL(ctx context.Context) string {
+	app, err := d.App.App(ctx)
+	if err != nil {
+		return ""
+	}
+	return app.InstallURL()
+}
+
+// showLogIn lets people in by the applications that there are.
+func (d Deps) showLogIn(w http.ResponseWriter, r *http.Request) error {
+	page := web.LogInPage{Frame: d.frame(r, "", "Log in")}
+	returnTo := localPath(r.URL.Query().Get("return_to"))
 	for _, p := range []forge.Provider{forge.GitHub, forge.GitLab} {
-		apps, err := d.Access.ClientsOf(ctx, p)
+		apps, err := d.Access.ClientsOf(r.Context(), p)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, app := range apps {
-			accounts = append(accounts, homeAccount(app, grants))
+			page.Ways = append(page.Ways, web.LogInWay{Forge: clientTitle(app), URL: logInURL(app, returnTo)})
 		}
 	}
-	return accounts, nil
+	return d.show(w, r, page)
 }
 
-// homeAccount is how it stands with one of the applications by which one logs
-// in.
-func homeAccount(app auth.OAuthApp, grants []forge.Grant) web.HomeAccount {
-	account := web.HomeAccount{Forge: app.Provider.Title(), LogInURL: AuthorizePath(app.Provider)}
+// endSession logs the browser out.
+func (d Deps) endSession(w http.ResponseWriter, r *http.Request) error {
+	if err := d.Sessions.Destroy(r.Context()); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+	return nil
+}
+
+// clientTitle names an application by which one logs in.
+func clientTitle(app auth.OAuthApp) string {
 	if app.Client == forge.AppClient {
-		account.Forge += " App"
-		account.LogInURL += "?client=" + string(forge.AppClient)
+		return app.Provider.Title() + " App"
 	}
-	for _, g := range grants {
-		if g.Provider != app.Provider || g.Client != app.Client {
-			continue
-		}
-		account.Login = g.Login
-		if g.Status == forge.GrantActive {
-			account.LogInURL = ""
-		} else {
-			account.Trouble = "The authorisation has ended."
-		}
+	return app.Provider.Title()
+}
+
+// logInURL is where a login by an application begins that ends at a page.
+func logInURL(app auth.OAuthApp, returnTo string) string {
+	q := url.Values{}
+	if app.Client == forge.AppClient {
+		q.Set("client", string(forge.AppClient))
 	}
-	return account
+	if returnTo != "/" {
+		q.Set("return_to", returnTo)
+	}
+	if len(q) == 0 {
+		return AuthorizePath(app.Provider)
+	}
+	return AuthorizePath(app.Provider) + "?" + q.Encode()
 }

@@ -48,18 +48,9 @@ const loginWithin = 10 * time.Minute
 // mountLogin adds the two steps of a login, for browsers.
 func (d Deps) mountLogin(mux *http.ServeMux) {
 	for _, p := range []forge.Provider{forge.GitHub, forge.GitLab} {
-		mux.Handle("GET "+AuthorizePath(p), adapt(func(w http.ResponseWriter, r *http.Request) error { return d.authorize(w, r, p) }))
-		mux.Handle("GET "+CallbackPath(p), adapt(func(w http.ResponseWriter, r *http.Request) error { return d.callback(w, r, p) }))
+		mux.Handle("GET "+AuthorizePath(p), d.adapt(func(w http.ResponseWriter, r *http.Request) error { return d.authorize(w, r, p) }))
+		mux.Handle("GET "+CallbackPath(p), d.adapt(func(w http.ResponseWriter, r *http.Request) error { return d.callback(w, r, p) }))
 	}
-}
-
-// adapt makes a handler of a function whose error is the answer.
-func adapt(do func(http.ResponseWriter, *http.Request) error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := do(w, r); err != nil {
-			fail(w, r, err)
-		}
-	})
 }
 
 // authorize sends the browser to the forge. ?client=app asks for the GitHub

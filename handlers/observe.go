@@ -79,17 +79,13 @@ func (d Deps) guard(h http.Header) {
 
 // fail answers with an error, and logs it when it is ours to mend.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
-	status := fault.Status(err)
-	if status >= http.StatusInternalServerError {
-		zerolog.Ctx(r.Context()).Error().Err(err).Str(telemetry.Method, r.Method).Str(telemetry.Path, r.URL.Path).
-			Int(telemetry.Status, status).Msg("request failed")
-	}
+	status := logFailure(r, err)
 	writeProblem(r.Context(), w, status, err)
 }
 
 // nothing answers for paths that do not exist, and for methods that a path does
 // not have. ServeMux itself would tell these apart, but not in our words.
-func nothing(mux *http.ServeMux) http.HandlerFunc {
+func (d Deps) nothing(mux *http.ServeMux) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		methods := methodsOf(mux, r)
 		switch {
@@ -98,7 +94,7 @@ func nothing(mux *http.ServeMux) http.HandlerFunc {
 			writeProblem(r.Context(), w, http.StatusMethodNotAllowed, &fault.Error{Kind: fault.Invalid, Code: "method_not_allowed",
 				Sentence: "This address does not take " + r.Method + ". Use " + strings.Join(methods, " or ") + "."})
 		default:
-			fail(w, r, fault.New(fault.NotFound, "There is nothing at this address. /openapi.json lists what there is."))
+			d.failPage(w, r, fault.New(fault.NotFound, "There is nothing at this address. /openapi.json lists what there is."))
 		}
 	}
 }

@@ -45,25 +45,38 @@ func (d Deps) readyz(w http.ResponseWriter, r *http.Request) {
 // queuesPath is where operators watch the queues.
 const queuesPath = "/ops/queues"
 
-// operator lets in who knows the operator's password, and nobody while none is
-// set.
+// operator lets in operators who have logged in, and who knows the operator's
+// password, when one is set.
 func (d Deps) operator(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if d.OpsPassword.IsZero() {
-			fail(w, r, fault.New(fault.Forbidden, "The operator's pages are closed. Set OPS_PASSWORD to open them."))
-			return
-		}
+		viewer, err := d.ofSession(r.Context())
 		_, password, _ := r.BasicAuth()
-		if !auth.SamePassword(d.OpsPassword, password) {
+		switch {
+		case err == nil && viewer.Admin:
+			r = r.WithContext(auth.With(r.Context(), viewer))
+		case auth.SamePassword(d.OpsPassword, password):
+		case d.OpsPassword.IsZero():
+			d.failPage(w, r, fault.New(fault.Forbidden, "The operator's pages are closed to you. The operator lists you in ADMINS, or sets OPS_PASSWORD to open them."))
+			return
+		default:
 			w.Header().Set("WWW-Authenticate", `Basic realm="DevFlowFix operators"`)
 			problemFor(r.Context(), http.StatusUnauthorized, fault.New(fault.Unauthenticated, "Log in with any name and the operator's password.")).write(w)
 			return
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			d.audit(r.Context(), auth.Identity{Name: "operator"}, "ops."+strings.ToLower(r.Method), r.URL.Path, nil)
+			d.audit(r.Context(), operatorOf(r.Context()), "ops."+strings.ToLower(r.Method), r.URL.Path, nil)
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// operatorOf is the operator who makes a request; one who shows the password
+// has no other name.
+func operatorOf(ctx context.Context) auth.Identity {
+	if id, known := auth.From(ctx); known {
+		return id
+	}
+	return auth.Identity{Name: "operator"}
 }
 
 // deskPolicy is asynqmon's own: its page has two inline scripts and styles,

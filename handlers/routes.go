@@ -31,6 +31,7 @@ type Deps struct {
 	Sessions  *Sessions
 	Access    *auth.Access
 	App       Registration
+	Live      *Live
 	GitHubURL string // of its pages, without a slash at its end
 	Receivers map[forge.Provider]forge.Receiver
 	Refused   func(connectionID string) // see Receiver
@@ -83,8 +84,8 @@ func New(d Deps) http.Handler {
 	// /openapi.json and /openapi.yaml.
 	d.mountAPI(mux)
 
-	// People in a browser: the first page, and the login at a forge.
-	d.mountHome(mux)
+	// People in a browser: the pages, and the login at a forge.
+	d.mountPages(mux)
 	d.mountLogin(mux)
 
 	// Load balancers and monitoring.
@@ -93,10 +94,11 @@ func New(d Deps) http.Handler {
 	// The operator, in a browser.
 	mux.Handle(queuesPath+"/", d.operator(d.queueDesk()))
 	d.mountAppDesk(mux)
+	d.mountOperations(mux)
 	mux.Handle("GET "+queuesPath, http.RedirectHandler(queuesPath+"/", http.StatusMovedPermanently))
 
 	// Everybody else.
-	mux.HandleFunc(everythingElse, nothing(mux))
+	mux.HandleFunc(everythingElse, d.nothing(mux))
 	return d.observe(front)
 }
 
@@ -105,7 +107,7 @@ func New(d Deps) http.Handler {
 func NewForWorker(d Deps) http.Handler {
 	mux := http.NewServeMux()
 	d.mountMonitoring(mux)
-	mux.HandleFunc(everythingElse, nothing(mux))
+	mux.HandleFunc(everythingElse, d.nothing(mux))
 	return d.observe(logged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.guard(w.Header())
 		mux.ServeHTTP(w, r)

@@ -112,7 +112,7 @@ func (f *appFlow) begin(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: appCookie, Value: f.browser, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
-	_ = web.Show(w, http.StatusOK, web.ManifestPage{Name: f.Name, Action: f.action, Manifest: manifest}, f.app.Config.GitHub.WebURL)
+	_ = web.Show(w, http.StatusOK, web.ManifestPage{Frame: web.Frame{Title: "Register the GitHub App"}, Name: f.Name, Action: f.action, Manifest: manifest}, f.app.Config.GitHub.WebURL)
 }
 
 // end takes the code. Whoever comes without what the first page gave is turned
@@ -133,7 +133,7 @@ func (f *appFlow) end(w http.ResponseWriter, r *http.Request) {
 		f.refuse(w, err)
 	} else {
 		_ = web.Show(w, http.StatusOK, web.NoticePage{
-			Title: made.Name + " is registered", Text: "DevFlowFix has its key. Install it on the accounts whose repositories DevFlowFix is to follow.",
+			Frame: web.Frame{Title: made.Name + " is registered"}, Text: "DevFlowFix has its key. Install it on the accounts whose repositories DevFlowFix is to follow.",
 			Link: made.InstallURL(), Label: "Install " + made.Name,
 		}, "")
 	}
@@ -144,7 +144,7 @@ func (f *appFlow) end(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *appFlow) refuse(w http.ResponseWriter, err error) {
-	_ = web.Show(w, fault.Status(err), web.NoticePage{Title: "Nothing is registered", Text: fault.Sentence(err), Failed: true}, "")
+	_ = web.Show(w, fault.Status(err), web.NoticePage{Frame: web.Frame{Title: "Nothing is registered"}, Text: fault.Sentence(err), Failed: true}, "")
 }
 
 func same(got, want string) bool { return subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1 }

@@ -25,7 +25,7 @@ var layers = [][]string{
 }
 
 // forTests are packages for tests; no other package may import them.
-var forTests = []string{"internal/published", "internal/local/localtest", "internal/harness"}
+var forTests = []string{"internal/published", "internal/local/localtest", "internal/harness", "internal/webtest"}
 
 // pure packages decide; they know no clock, database, queue or log.
 var pure = []string{"internal/hook", "internal/delivery", "internal/incident", "internal/evidence", "internal/owner", "internal/cilint"}

@@ -36,8 +36,11 @@ func (a *App) Web(ctx context.Context, l net.Listener) error {
 	refusals := &refusals{store: a.Store, relay: a.relay}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return directory.Listen(ctx) })
+	live := handlers.NewLive()
+	group.Go(func() error { return a.Store.ListenChanges(ctx, live.Announce) })
 	group.Go(func() error { return refusals.run(a.log.WithContext(ctx)) })
-	group.Go(func() error { return a.serve(ctx, l, a.handler(directory, receiving.queue, refusals)) })
+	group.Go(func() error { return a.serve(ctx, l, a.handler(directory, receiving.queue, refusals, live)) })
+	context.AfterFunc(ctx, live.End)
 	return group.Wait()
 }
 
@@ -93,7 +96,7 @@ func (a *App) openReceiving() (receiving, error) {
 	}}, nil
 }
 
-func (a *App) handler(directory handlers.Directory, q *queue.Client, r *refusals) http.Handler {
+func (a *App) handler(directory handlers.Directory, q *queue.Client, r *refusals, live *handlers.Live) http.Handler {
 	return handlers.New(handlers.Deps{
 		BaseURL:   a.Config.BaseURL,
 		Store:     a.Store,
@@ -106,6 +109,7 @@ func (a *App) handler(directory handlers.Directory, q *queue.Client, r *refusals
 		ProxyHops: a.Config.ProxyHops,
 		Access:    a.Access,
 		App:       a.App,
+		Live:      live,
 		GitHubURL: a.Config.GitHub.WebURL,
 		Receivers: a.receivers,
 		Refused:   r.note,

@@ -3,6 +3,7 @@ package harness_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ func TestAnOperatorRegistersTheAppInABrowser(t *testing.T) {
 			t.Errorf("the policy %q lacks %q", policy, want)
 		}
 	}
-	if strings.Contains(string(manifest.Body), "<b>") || !strings.Contains(string(manifest.Body), "/static/submit.js") {
+	if strings.Contains(string(manifest.Body), "<b>") || !regexp.MustCompile(`<script src="/static/[^"/]+/submit\.js"`).Match(manifest.Body) {
 		t.Errorf("the page with the manifest: %s", manifest.Body)
 	}
 	if script := b.Get("/static/submit.js"); script.Status != http.StatusOK || !strings.Contains(script.Header.Get("Content-Type"), "javascript") {

@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/cookiejar"
@@ -111,6 +113,25 @@ func (b *Browser) do(r Request) Answer {
 		request.SetBasicAuth("operator", OperatorPassword)
 	}
 	return b.w.answer(b.client, request)
+}
+
+// Follow opens a stream of events, line by line. It is the web process that
+// ends it, when it stops.
+func (b *Browser) Follow(path string) *bufio.Scanner {
+	b.w.tb.Helper()
+	request, err := http.NewRequestWithContext(context.WithoutCancel(b.w.tb.Context()), http.MethodGet, b.w.URL+path, nil)
+	if err != nil {
+		b.w.tb.Fatal(err)
+	}
+	response, err := b.client.Do(request) //nolint:bodyclose // see above
+	if err != nil {
+		b.w.tb.Fatal(err)
+	}
+	stream := bufio.NewScanner(response.Body)
+	if response.StatusCode != http.StatusOK || !stream.Scan() {
+		b.w.tb.Fatalf("%s: %d %v", path, response.StatusCode, stream.Err())
+	}
+	return stream
 }
 
 // Authorize begins a login at a forge and answers the forge's page as the

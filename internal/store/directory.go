@@ -132,28 +132,7 @@ type announcement struct {
 // Listen drops cached connections when the database says that they changed,
 // until ctx ends. After a lost connection it drops everything.
 func (d *Directory) Listen(ctx context.Context) error {
-	listener := pq.NewListener(d.store.dsn, 100*time.Millisecond, 10*time.Second, nil)
-	defer listener.Close() //nolint:errcheck // ctx has ended
-	// Listen waits for a database that does not answer, as long as it takes.
-	defer context.AfterFunc(ctx, func() { _ = listener.Close() })()
-	if err := listener.Listen("connections"); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return fault.Wrap(fault.Unavailable, err, "The database does not let us listen for changes.")
-	}
-	d.cache.InvalidateAll() // what was cached before may have changed unheard
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case n := <-listener.Notify:
-			d.forget(n)
-		case <-time.After(30 * time.Second):
-			// Finds a dead connection; the listener then reconnects and sends nil.
-			go listener.Ping() //nolint:errcheck // the listener handles it
-		}
-	}
+	return d.store.listen(ctx, "connections", d.forget)
 }
 
 func (d *Directory) forget(n *pq.Notification) {

@@ -102,3 +102,18 @@ func (s *Store) RepositoryStatsOf(ctx context.Context, userID string, since time
 	}
 	return stats, nil
 }
+
+// TroubledConnections lists the connections that a user sees whose hooks need
+// attention, longest ago first, at most limit.
+func (s *Store) TroubledConnections(ctx context.Context, userID string, limit int) ([]Connection, error) {
+	list := []Connection{}
+	err := s.read(ctx, userID, func(tx *sqlx.Tx) error {
+		return tx.SelectContext(ctx, &list, `
+			SELECT `+connectionColumns+` FROM repository_connections c
+			WHERE `+visible+` AND c.health IN ('failing', 'silent') ORDER BY c.health_since, c.id LIMIT $2`, userID, limit)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("troubled connections: %w", classify(err))
+	}
+	return list, nil
+}

@@ -27,20 +27,22 @@ func (w WebSessions) FindCtx(ctx context.Context, token string) ([]byte, bool, e
 	return data, true, nil
 }
 
-// CommitCtx stores a session's data.
+// CommitCtx stores a session's data. A request that began before the session
+// ended does not bring it back.
 func (w WebSessions) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
 	_, err := w.store.db.ExecContext(ctx, `
 		INSERT INTO sessions (token, data, expiry) VALUES ($1, $2, $3)
-		ON CONFLICT (token) DO UPDATE SET data = EXCLUDED.data, expiry = EXCLUDED.expiry`, token, data, expiry)
+		ON CONFLICT (token) DO UPDATE SET data = EXCLUDED.data, expiry = EXCLUDED.expiry WHERE sessions.expiry > now()`, token, data, expiry)
 	if err != nil {
 		return fmt.Errorf("session: %w", classify(err))
 	}
 	return nil
 }
 
-// DeleteCtx ends a session.
+// DeleteCtx ends a session. Its row stays, without its data, until upkeep
+// deletes it.
 func (w WebSessions) DeleteCtx(ctx context.Context, token string) error {
-	if _, err := w.store.db.ExecContext(ctx, `DELETE FROM sessions WHERE token = $1`, token); err != nil {
+	if _, err := w.store.db.ExecContext(ctx, `UPDATE sessions SET data = '', expiry = now() WHERE token = $1`, token); err != nil {
 		return fmt.Errorf("session: %w", classify(err))
 	}
 	return nil

@@ -2,6 +2,8 @@ package web
 
 // AppPage tells operators of the GitHub App, and lets them register one.
 type AppPage struct {
+	Frame
+	Tabs    []Tab
 	Problem string // what went wrong, for people; empty when nothing did
 	// The App; Name is empty when there is none.
 	Name, Slug, URL, InstallURL string
@@ -21,16 +23,8 @@ func (AppPage) template() string { return "githubapp.html" }
 // ManifestPage sends an App's manifest to GitHub, by itself where scripts run,
 // else by its button.
 type ManifestPage struct {
+	Frame
 	Name, Action, Manifest string
 }
 
 func (ManifestPage) template() string { return "manifest.html" }
-
-// NoticePage says something.
-type NoticePage struct {
-	Title, Text string
-	Failed      bool
-	Link, Label string // where to go next; may be empty
-}
-
-func (NoticePage) template() string { return "notice.html" }

@@ -1,36 +1,56 @@
 // Package web holds the pages that people see in a browser: templates, which
 // escape what they show, and the files that these load. Pages run no script and
 // use no style but those files, and say so to the browser.
+//
+// A page is a struct that embeds Frame and names its template. The template
+// stands between {{template "top" .}} and {{template "bottom" .}}, in which the
+// navigation, the notice and the place of the content are.
 package web
 
 import (
 	"bytes"
-	"embed"
 	"html/template"
-	"io/fs"
 	"net/http"
 	"net/url"
+	"time"
 )
 
-//go:embed page static
-var files embed.FS
+var templates = template.Must(template.New("").Funcs(functions).ParseFS(files, "page/*.html"))
 
-var templates = template.Must(template.ParseFS(files, "page/*.html"))
+// Page is something that Show can show: a struct that embeds Frame, with the
+// name of its template.
+type Page interface{ template() string }
 
-// StaticPath is where the pages expect their files.
-const StaticPath = "/static/"
+// The sections of the navigation.
+const (
+	Home         = "home"
+	Incidents    = "incidents"
+	Repositories = "repositories"
+	Settings     = "settings"
+	Operations   = "operations"
+)
 
-// Static serves the files.
-func Static() http.Handler {
-	static, err := fs.Sub(files, "static")
-	if err != nil {
-		panic(err) // the folder is compiled in
-	}
-	return http.StripPrefix(StaticPath, http.FileServerFS(static))
+// Frame is what every page has around its content.
+type Frame struct {
+	Title   string
+	Section string // of the navigation; may be empty
+	// Viewer is who looks; the zero Viewer when nobody has logged in.
+	Viewer Viewer
+	Notice Notice
+	Now    time.Time
 }
 
-// Page is something that Show can show: a struct with the name of its template.
-type Page interface{ template() string }
+// Viewer is who looks at a page.
+type Viewer struct {
+	Name     string
+	Operator bool
+}
+
+// Notice says at the top of a page what came of the last thing done.
+type Notice struct {
+	Text   string
+	Failed bool
+}
 
 // Show answers with a page. Its forms may be sent to us and to the origin of
 // formsTo, unless that is empty.
@@ -56,5 +76,6 @@ func policy(formsTo string) string {
 	if u, err := url.Parse(formsTo); err == nil && u.Host != "" {
 		targets += " " + u.Scheme + "://" + u.Host
 	}
-	return "default-src 'none'; style-src 'self'; script-src 'self'; form-action " + targets + "; base-uri 'none'; frame-ancestors 'none'"
+	return "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action " + targets +
+		"; base-uri 'none'; frame-ancestors 'none'"
 }

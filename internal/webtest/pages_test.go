@@ -1,0 +1,202 @@
+package webtest_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/devflowfix/devflowfix/internal/forgesim"
+	"github.com/devflowfix/devflowfix/internal/harness"
+	"github.com/devflowfix/devflowfix/internal/webtest"
+)
+
+// town is a world in which mira has one of everything.
+type town struct {
+	mira       *harness.Browser
+	connection string   // the page of a healthy one
+	own        []string // pages of what is mira's
+	everybody  []string // pages that each user has
+	operators  []string
+}
+
+func settle(t *testing.T, w *harness.World) town {
+	t.Helper()
+	mira := w.LogIn(forgesim.GitHub, "mira")
+	w.FailHooks(forgesim.GitHub, "acme/broken", forgesim.Fault{Method: http.MethodPost, Status: http.StatusUnprocessableEntity,
+		Body: `{"message":"Validation Failed","errors":[{"resource":"Hook","code":"custom","message":"The \"push\" event cannot have more than 20 hooks"}]}`})
+	program := mira.Program()
+	shop := program.Connect(forgesim.GitHub, "acme/shop")
+	var broken harness.Connection
+	program.Call(http.MethodPost, "/api/v2/repositories/connect", map[string]any{"repository_full_name": "acme/broken"}, &broken)
+	program.Call(http.MethodPost, "/api/v2/tokens", map[string]any{"name": "nightly builds"}, nil)
+	w.Play(harness.Run{Provider: forgesim.GitHub, Repository: "acme/shop", Branch: "main", Conclusion: "failure"})
+	w.Eventually("an incident", func() bool { return len(program.Incidents("acme/shop")) == 1 })
+	w.Eventually("a broken hook", func() bool { return program.Connection(broken.ID).Health == "failing" })
+	page := "/connections/" + shop.ID
+	delivery := w.Rows(`SELECT delivery_id FROM deliveries WHERE scope = $1 AND event = 'workflow_run' LIMIT 1`, shop.ID)[0]
+	return town{
+		mira: mira, connection: page,
+		own: []string{page, page + "/history", page + "/deliveries", page + "/deliveries?outcome=failed", page + "/deliveries/" + delivery,
+			page + "/disconnect", "/connections/" + broken.ID},
+		everybody: []string{"/incidents", "/incidents?status=resolved", "/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
+			"/settings/accounts", "/settings/accounts/github/forget", "/settings/tokens"},
+		operators: []string{"/ops", "/ops/connections", "/ops/audit", "/ops/audit?action=none", "/ops/github-app"},
+	}
+}
+
+func (o town) all() []string {
+	return append(append(append([]string{"/", "/login", "/nowhere"}, o.everybody...), o.own...), o.operators...)
+}
+
+// looks are the ways in which people look at the pages. On the small screen in
+// the dark there is nothing for axe that the others do not have.
+var looks = []struct {
+	name  string
+	width int64
+	dark  bool
+	axe   bool
+}{{"1440-light", 1440, false, true}, {"1440-dark", 1440, true, true}, {"360-light", 360, false, true}, {"360-dark", 360, true, false}}
+
+func TestNobodyIsShutOut(t *testing.T) {
+	t.Parallel()
+	axe, err := webtest.Axe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := harness.Start(t, harness.Options{Settings: []string{"ADMINS=github:mira"}})
+	newcomer := person(t, w, "tomas")
+	inspect(t, newcomer, axe, "/", "first-steps")
+	inspect(t, newcomer, axe, "/repositories", "nothing-connected")
+	here := settle(t, w)
+	b := person(t, w, "mira")
+	ids := regexp.MustCompile(`rpc_\w+`)
+	for _, path := range here.all() {
+		name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(ids.ReplaceAllString(path, "one"), "-"), "-")
+		if path == "/" {
+			name = "overview"
+		}
+		if path == here.own[len(here.own)-1] {
+			name = "connections-broken"
+		}
+		inspect(t, b, axe, path, name)
+	}
+}
+
+// inspect looks at a page in all ways.
+func inspect(t *testing.T, b *webtest.Window, axe, path, name string) {
+	t.Helper()
+	b.Open(path)
+	for _, look := range looks {
+		b.Look(look.width, look.dark)
+		if look.axe {
+			expectNoViolations(t, b, axe, path+" "+look.name)
+		}
+		if wide := webtest.Ask[int](b, `document.documentElement.scrollWidth - innerWidth`); wide > 0 {
+			t.Errorf("%s %s is %d pixels too wide", path, look.name, wide)
+		}
+		if *screenshots != "" {
+			picture := filepath.Join(*screenshots, name+"-"+look.name+".png")
+			if err := os.WriteFile(picture, b.Screenshot(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func expectNoViolations(t *testing.T, b *webtest.Window, axe, where string) {
+	t.Helper()
+	for _, v := range b.Violations(axe) {
+		for _, n := range v.Nodes {
+			t.Errorf("%s: %s: %s\n%s\n%s", where, v.ID, v.Help, n.HTML, n.Summary)
+		}
+	}
+}
+
+var assets = regexp.MustCompile(`(?:src|href)="(/static/[^"]+)"`)
+
+func TestPagesAreLight(t *testing.T) {
+	t.Parallel()
+	const most = 150_000
+	w := harness.Start(t, harness.Options{Settings: []string{"ADMINS=github:mira"}})
+	here := settle(t, w)
+	for _, path := range here.all() {
+		a := here.mira.Get(path)
+		weight := len(a.Body)
+		for _, asset := range assets.FindAllSubmatch(a.Body, -1) {
+			file := here.mira.Get(string(asset[1]))
+			if file.Status != http.StatusOK || !strings.Contains(file.Header.Get("Cache-Control"), "immutable") {
+				t.Errorf("%s: %d %s", asset[1], file.Status, file.Header.Get("Cache-Control"))
+			}
+			weight += len(file.Body)
+		}
+		if weight > most {
+			t.Errorf("%s weighs %d bytes", path, weight)
+		}
+	}
+}
+
+// evil is a name as an enemy would choose it.
+const evil = `"><x-evil></x-evil><script>evil=1</script><img src=x onerror=evil=1>'`
+
+func TestHostileNamesNeverBecomeMarkup(t *testing.T) {
+	t.Parallel()
+	w := harness.Start(t, harness.Options{Settings: []string{"ADMINS=github:mira"}})
+	here := settle(t, w)
+	here.mira.Call(http.MethodPost, "/api/v2/tokens", map[string]any{"name": evil}, nil)
+	for _, poison := range []string{
+		`UPDATE repository_connections SET repository_full_name = $1 || id, health_reason = $1, webhook_url = $1,
+			webhook_events = ARRAY[$1], webhook_error = CASE WHEN webhook_error IS NULL THEN NULL ELSE jsonb_build_object('code', $1::text, 'message', $1::text) END RETURNING id`,
+		`UPDATE deliveries SET event = $1, action = $1, error = $1, source = 'pushed' RETURNING scope`,
+		`UPDATE hook_entries SET reason = $1, actor = $1, kind = $1 RETURNING connection_id`,
+		`UPDATE incidents SET title = $1, owner = $1, branch = $1, workflow = $1 RETURNING id`,
+		`UPDATE users SET name = $1 RETURNING id`,
+		`UPDATE grants SET login = $1, scopes = ARRAY[$1] RETURNING login`,
+		`UPDATE audit_entries SET actor = $1, target = $1, action = $1, address = $1, detail = jsonb_build_object('x', $1::text) RETURNING actor`,
+	} {
+		w.Rows(poison, evil)
+	}
+	shown := 0
+	for _, path := range here.all() {
+		a := here.mira.Get(path)
+		page := string(a.Body)
+		if strings.Contains(page, "<x-evil") || strings.Contains(page, "<script>") || strings.Contains(page, "<img") {
+			t.Errorf("%s has a name as markup: %s", path, page)
+		}
+		shown += strings.Count(page, "x-evil")
+		policy := a.Header.Get("Content-Security-Policy")
+		if strings.Contains(policy, "unsafe") || !strings.Contains(policy, "default-src 'none'") {
+			t.Errorf("%s: %s", path, policy)
+		}
+	}
+	if shown < 50 {
+		t.Errorf("the names are shown %d times: the pages show something else", shown)
+	}
+}
+
+func TestThePagesAreForTheKeyboardToo(t *testing.T) {
+	t.Parallel()
+	w := harness.Start(t, harness.Options{})
+	here := settle(t, w)
+	b := person(t, w, "mira")
+	b.Open(here.connection)
+	b.Press("\t")
+	focused := webtest.Ask[string](b, `document.activeElement.textContent`)
+	if focused != "Skip to the content" {
+		t.Errorf("the first stop is %q", focused)
+	}
+	b.Press("\r")
+	b.Press("\t")
+	if focused = webtest.Ask[string](b, `document.activeElement.closest("main") ? document.activeElement.textContent : "outside"`); focused != "Webhook" {
+		t.Errorf("after it comes %q", focused)
+	}
+	// A button keeps the focus when its page is brought up to date.
+	webtest.Ask[bool](b, `(document.querySelector("[id^=pause]").focus(), true)`)
+	b.Press("\r")
+	b.Sees("Paused: deliveries are answered and ignored.")
+	if focused = webtest.Ask[string](b, `document.activeElement.id || document.activeElement.tagName`); focused != "main" {
+		t.Errorf("after a form the focus is on %q", focused)
+	}
+}
