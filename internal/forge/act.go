@@ -189,6 +189,14 @@ var (
 	branchForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*$`)
 )
 
+// CheckSHA refuses what is not the whole name of a commit.
+func CheckSHA(sha string) error {
+	if !shaForm.MatchString(sha) {
+		return &fault.Error{Kind: fault.Invalid, Field: "sha", Sentence: "A commit is named by its whole SHA, in small letters."}
+	}
+	return nil
+}
+
 // Validate refuses a proposal that no forge could take, or none should.
 func (p Proposal) Validate() error {
 	invalid := func(field, sentence string) error {

@@ -222,6 +222,11 @@ type Forge interface {
 	Runs
 	DeliveryLog
 	RunLog
+	Reruns
+	Comments
+	Checks
+	Writers
+	Proposals
 }
 
 // Identity tells whose access it is.
