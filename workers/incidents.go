@@ -101,19 +101,21 @@ func (d Deps) findEvidence(ctx context.Context, t *asynq.Task) error {
 
 // readJobs returns what is known of the failed jobs, also beside an error.
 func (d Deps) readJobs(ctx context.Context, c store.Connection, run forge.Run) ([]store.FailedJob, error) {
-	known := make([]store.FailedJob, len(run.FailedJobs))
-	for i, job := range run.FailedJobs {
+	jobs := run.FailedJobs()
+	known := make([]store.FailedJob, len(jobs))
+	for i, job := range jobs {
 		known[i] = store.NewFailedJob(job)
 	}
 	f, err := d.Access.Open(ctx, onBehalf(c))
 	if err != nil {
 		return known, err
 	}
-	jobs := run.FailedJobs
 	if len(jobs) == 0 {
-		if jobs, err = f.FailedJobs(ctx, c.Repository(), run); err != nil {
+		all, err := f.Jobs(ctx, c.Repository(), run)
+		if err != nil {
 			return known, fmt.Errorf("jobs of run %d: %w", run.ID, err)
 		}
+		jobs = forge.FailedOf(all)
 	}
 	read := make([]store.FailedJob, 0, len(jobs))
 	for i, job := range jobs {

@@ -16,8 +16,8 @@ const module = "github.com/devflowfix/devflowfix/"
 // from layers below its own.
 var layers = [][]string{
 	{"migrations", "internal/fault", "internal/secret", "internal/telemetry", "internal/egress", "internal/forgesim"},
-	{"internal/forge", "internal/forge/payload", "internal/local"},
-	{"internal/queue", "internal/hook", "internal/delivery", "internal/incident", "internal/owner", "internal/patch"},
+	{"internal/forge", "internal/local"},
+	{"internal/forge/payload", "internal/queue", "internal/hook", "internal/delivery", "internal/incident", "internal/owner", "internal/patch"},
 	{"internal/forge/github", "internal/forge/gitlab", "internal/store", "internal/auth", "internal/config", "internal/web"},
 	{"handlers", "workers"},
 	{"internal/app"},

@@ -180,8 +180,8 @@ type Proposal struct {
 
 // Bounds of what is proposed.
 const (
-	MostFiles   = 100
-	LargestFile = 1 << 20 // bytes
+	MostFiles     = 100
+	LargestChange = 1 << 20 // bytes
 )
 
 var (
@@ -238,7 +238,7 @@ func (f FileChange) validate() error {
 	switch {
 	case f.Mode != "" && f.Mode != RegularFile && f.Mode != ExecutableFile:
 		return &fault.Error{Kind: fault.Invalid, Field: "files", Sentence: "The file " + f.Path + " is no plain file: symbolic links and submodules are not changed."}
-	case len(f.Content) > LargestFile:
+	case len(f.Content) > LargestChange:
 		return &fault.Error{Kind: fault.TooLarge, Field: "files", Sentence: "The file " + f.Path + " is larger than 1 MiB."}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -348,7 +349,7 @@ func TestFaultsHaveTheirKinds(t *testing.T) {
 	}
 }
 
-func TestFailedJobsAndTheEndOfTheirLogs(t *testing.T) {
+func TestJobsAndTheirLogs(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *stage) {
 		var log bytes.Buffer
 		for i := range 5000 {
@@ -362,23 +363,54 @@ func TestFailedJobsAndTheEndOfTheirLogs(t *testing.T) {
 		if err := s.sim.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		jobs, err := s.FailedJobs(t.Context(), s.repo, forge.Run{ID: played.ID, Attempt: 1})
-		if err != nil || len(jobs) != 1 {
-			t.Fatalf("FailedJobs = %+v, %v", jobs, err)
+		jobs, err := s.Jobs(t.Context(), s.repo, forge.Run{ID: played.ID, Attempt: 1})
+		if err != nil || len(jobs) != 3 {
+			t.Fatalf("Jobs = %+v, %v", jobs, err)
 		}
-		if j := jobs[0]; j.Name == "" || j.URL == "" || j.Conclusion == "" || (s.provider == forge.GitHub) != (len(j.FailedSteps) > 0) {
+		failed := forge.FailedOf(jobs)
+		if len(failed) != 1 {
+			t.Fatalf("failed jobs = %+v", failed)
+		}
+		if j := failed[0]; j.Name == "" || j.URL == "" || j.Conclusion == "" || j.FinishedAt.IsZero() || (s.provider == forge.GitHub) != (len(j.FailedSteps) > 0) {
 			t.Errorf("job = %+v", j)
 		}
-		tail, err := s.LogTail(t.Context(), s.repo, jobs[0], 1000)
+		tail, err := s.LogTail(t.Context(), s.repo, failed[0], 1000)
 		if err != nil || len(tail) > 1000 || len(tail) < 800 || !bytes.Contains(tail, []byte("the end")) {
 			t.Errorf("LogTail = %d bytes, %v", len(tail), err)
 		}
-		gone := jobs[0]
+		whole, err := readLog(t, s, failed[0], 1<<20)
+		if err != nil || !bytes.Contains(whole, []byte("line 0\n")) || !bytes.Contains(whole, []byte("the end")) {
+			t.Errorf("Log = %d bytes, %v", len(whole), err)
+		}
+		if head, err := readLog(t, s, failed[0], 100); err != nil || len(head) != 100 || !bytes.HasPrefix(whole, head) {
+			t.Errorf("the first 100 bytes = %q, %v", head, err)
+		}
+		passed := jobs[slices.IndexFunc(jobs, func(j forge.Job) bool { return j.Verdict == forge.Passed })]
+		if text, err := readLog(t, s, passed, 1<<20); err != nil || len(text) == 0 {
+			t.Errorf("log of a passed job: %d bytes, %v", len(text), err)
+		}
+		gone := failed[0]
 		gone.ID = 1
 		if _, err := s.LogTail(t.Context(), s.repo, gone, 1000); !fault.Is(err, fault.NotFound) {
 			t.Errorf("a log that is not there: %v", err)
 		}
+		if err := s.sim.EraseLog(string(s.provider), failed[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readLog(t, s, failed[0], 1000); !fault.Is(err, fault.NotFound) {
+			t.Errorf("a log that was erased: %v", err)
+		}
 	})
+}
+
+func readLog(t *testing.T, s *stage, j forge.Job, limit int64) ([]byte, error) {
+	t.Helper()
+	log, err := s.Log(t.Context(), s.repo, j, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	return io.ReadAll(log)
 }
 
 func TestTheLogRemembersWhatWasSent(t *testing.T) {
@@ -473,7 +505,7 @@ func TestRecentRunsAreAsTheirDeliveriesTold(t *testing.T) {
 		for _, r := range runs {
 			want := told[r.ID]
 			// What the list of an API does not tell.
-			r.FailedJobs, want.FailedJobs, want.Title, r.Title = nil, nil, "", ""
+			r.Jobs, want.Jobs, want.Title, r.Title = nil, nil, "", ""
 			if s.provider == forge.GitLab {
 				r.CommitTitle, want.CommitTitle, r.StartedAt, want.StartedAt = "", "", time.Time{}, time.Time{}
 			}

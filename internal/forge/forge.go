@@ -7,6 +7,7 @@ package forge
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
@@ -111,12 +112,24 @@ type Run struct {
 	// HeadRepository is set when the code comes from another repository (a
 	// fork): untrusted, and a lane of its own even if the branch names agree.
 	HeadRepository string
-	StartedAt      time.Time
-	FinishedAt     time.Time
-	// FailedJobs is what the payload itself says; nil when it says nothing and
-	// the forge has to be asked.
-	FailedJobs []Job
+	// ForChange is set when the run was started for a change, not for a branch:
+	// GitHub's pull_request and pull_request_target, GitLab's merge request
+	// pipelines. A merge queue tries what becomes the branch, so it is none.
+	ForChange bool
+	// Changes are the numbers of the changes that the run is about, as far as
+	// the forge tells: GitHub tells of none from forks.
+	Changes    []int64
+	Base       string // the branch that the changes go to; empty without any
+	CreatedAt  time.Time
+	StartedAt  time.Time
+	FinishedAt time.Time
+	// Jobs are the jobs that the payload itself tells of, with their verdicts;
+	// nil when it tells of none and the forge has to be asked.
+	Jobs []Job
 }
+
+// FailedJobs are those of the run's jobs that failed it.
+func (r Run) FailedJobs() []Job { return FailedOf(r.Jobs) }
 
 // Verdict is what a run says about its lane.
 type Verdict string
@@ -132,37 +145,79 @@ const (
 	Unsettled Verdict = "unsettled"
 )
 
-// Job is a failed job of a run.
+// Job is a job of a run.
 type Job struct {
-	ID          int64
-	Name        string
-	Stage       string // GitLab only
-	Conclusion  string // the forge's own word; GitLab: failure_reason when it gives one
-	URL         string
-	FailedSteps []string // GitHub only; GitLab has no steps
-	StartedAt   time.Time
-	FinishedAt  time.Time
+	ID         int64
+	Name       string // may be empty
+	Stage      string // GitLab only
+	Conclusion string // the forge's own word; GitLab: failure_reason when it gives one
+	// Verdict is what the job says about its run. One that was skipped,
+	// cancelled or waits for somebody says nothing, and neither does the
+	// failure of one that is allowed to fail.
+	Verdict      Verdict
+	AllowFailure bool // GitLab only; GitHub does not tell
+	URL          string
+	FailedSteps  []string // GitHub only; GitLab has no steps
+	StartedAt    time.Time
+	FinishedAt   time.Time
 }
 
-// Change is a pull request or merge request.
+// FailedOf are the jobs that fail their run.
+func FailedOf(jobs []Job) []Job {
+	var failed []Job
+	for _, j := range jobs {
+		if j.Verdict == Failed {
+			failed = append(failed, j)
+		}
+	}
+	return failed
+}
+
+// Change is a pull request or merge request. What a payload or a list does not
+// tell of it is empty.
 type Change struct {
+	ID           int64
 	Number       int64
 	Title        string
-	State        string // open, closed or merged
+	Body         string   // cut at 64 KiB
+	Labels       []string // names
+	State        string   // open, closed or merged
 	Draft        bool
 	SourceBranch string
 	TargetBranch string
 	HeadSHA      string
-	Author       string
-	URL          string
+	BaseSHA      string // GitHub: the head of the target branch; GitLab: where the source branch left it
+	// HeadRepository is set when the change comes from a fork, as in Run.
+	HeadRepository string
+	Author         string // login; empty when GitLab tells only of somebody else who acted
+	URL            string
+	// Approved is set when what was read tells of an approval: the event of one,
+	// or the Changes facet's Change. Lists and other events do not tell.
+	Approved bool
+	Merged   bool
+	// MergeSHA is the commit by which a merged change came to its target branch.
+	MergeSHA  string
+	UpdatedAt time.Time
+	ClosedAt  time.Time // zero while it is open
+	MergedAt  time.Time // zero unless it was merged
 }
 
 // Push is a change of one branch or tag.
 type Push struct {
 	Ref    string // with refs/heads/ or refs/tags/
-	Before string
+	Branch string // empty for tags
+	Before string // all zeros when the ref is new
 	After  string // all zeros when the ref was deleted
 	Author string
+	// Created, Deleted and Forced say what became of the ref. GitLab does not
+	// tell whether a push was forced.
+	Created, Deleted, Forced bool
+	// Commits are those that the payload names, oldest first; GitHub names at
+	// most 2,048 of a push and GitLab 20.
+	Commits []Commit
+	// Files are the paths that these commits add, change or remove, sorted; at
+	// most MaxFiles.
+	Files []string
 }
 
 // EventKind sorts events.
@@ -222,6 +277,7 @@ type Forge interface {
 	Runs
 	DeliveryLog
 	RunLog
+	Code
 	Reruns
 	Comments
 	Checks
@@ -304,10 +360,14 @@ type Hooks interface {
 
 // Runs reads runs and their jobs.
 type Runs interface {
-	// FailedJobs lists the failed jobs of a run; jobs that are allowed to
-	// fail do not count. Empty when the run failed before it had jobs.
-	FailedJobs(ctx context.Context, repo Repository, run Run) ([]Job, error)
+	// Jobs lists all jobs of an attempt, whatever their verdicts; GitLab's with
+	// the bridges to child pipelines, which have no logs. Empty when the run
+	// ended before it had jobs.
+	Jobs(ctx context.Context, repo Repository, run Run) ([]Job, error)
+	// Log returns a job's log as a stream of its first limit bytes, which the
+	// caller closes. NotFound when the log has expired, was erased or never was.
+	Log(ctx context.Context, repo Repository, job Job, limit int64) (io.ReadCloser, error)
 	// LogTail returns the last limit bytes of a job's log, cut at a line
-	// start. NotFound when the log has expired or never was.
+	// start. NotFound as Log.
 	LogTail(ctx context.Context, repo Repository, job Job, limit int64) ([]byte, error)
 }

@@ -114,3 +114,50 @@ func decodeEdited(t *testing.T, r forge.Receiver, p published.Payload, object, f
 	}
 	return *event.Run
 }
+
+// TestPublishedChangesAndPushesAreReadInFull: what incident work needs of them
+// is in every example.
+func TestPublishedChangesAndPushesAreReadInFull(t *testing.T) {
+	seen := map[string]int{}
+	for provider, vendor := range vendors(t) {
+		for _, p := range vendor.payloads {
+			event, err := vendor.Decode(p.Event, p.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case p.File == "group_merge_request.json": // is abridged
+			case event.Change != nil:
+				c := event.Change
+				seen[p.Event]++
+				if c.ID == 0 || c.Number == 0 || c.Title == "" || c.HeadSHA == "" || c.SourceBranch == "" || c.TargetBranch == "" || c.UpdatedAt.IsZero() ||
+					c.Merged != (c.State == "merged") || c.Merged != (c.MergeSHA != "") || (provider == forge.GitHub) != (c.BaseSHA != "") {
+					t.Errorf("%s: %+v", p.File, c)
+				}
+				if c.Approved && event.Action != "submitted" && !strings.HasPrefix(event.Action, "approv") {
+					t.Errorf("%s: %s counts as an approval", p.File, event.Action)
+				}
+			case event.Push != nil:
+				push := event.Push
+				seen[p.Event]++
+				if (push.Branch == "") != strings.HasPrefix(push.Ref, "refs/tags/") || push.Created != (strings.Trim(push.Before, "0") == "") ||
+					push.Deleted != (strings.Trim(push.After, "0") == "") {
+					t.Errorf("%s: %+v", p.File, push)
+				}
+				for _, c := range push.Commits {
+					if c.SHA == "" || c.Title == "" || c.Message == "" || c.AuthorName == "" || c.At.IsZero() {
+						t.Errorf("%s: commit %+v", p.File, c)
+					}
+				}
+				if len(push.Commits) > 0 && len(push.Files) == 0 {
+					t.Errorf("%s: commits without files", p.File)
+				}
+			}
+		}
+	}
+	for _, event := range []string{"pull_request", "pull_request_review", "push", "Merge Request Hook", "Push Hook", "Tag Push Hook"} {
+		if seen[event] == 0 {
+			t.Errorf("there is no example of %s", event)
+		}
+	}
+}

@@ -69,8 +69,8 @@ func TestDifferentRunsOfGitLabsRetriedPipelineAreToldApart(t *testing.T) {
 	if first.ID != second.ID || first.Attempt >= second.Attempt {
 		t.Errorf("attempts %d and %d of run %d", first.Attempt, second.Attempt, first.ID)
 	}
-	if len(first.FailedJobs) != 1 || first.FailedJobs[0].Name != "test" || first.FailedJobs[0].Conclusion != "runner_system_failure" {
-		t.Errorf("failed jobs = %+v", first.FailedJobs)
+	if failed := first.FailedJobs(); len(first.Jobs) != 3 || len(failed) != 1 || failed[0].Name != "test" || failed[0].Conclusion != "runner_system_failure" {
+		t.Errorf("jobs = %+v", first.Jobs)
 	}
 	if encoded, _ := json.Marshal(first); strings.Contains(string(encoded), "hunter2") {
 		t.Errorf("a pipeline's variable got into the run: %s", encoded)
@@ -102,6 +102,8 @@ func FuzzReceivers(f *testing.F) {
 	f.Add("workflow_run", "application/json", []byte(`{"action":"completed","workflow_run":{"id":9223372036854775808,"head_branch":"\u0000"}}`))
 	f.Add("Pipeline Hook", "application/json", []byte(`{"object_attributes":{"id":1e99,"status":"failed","finished_at":"9999-99-99"},"builds":{"a":1}}`))
 	f.Add("push", "application/x-www-form-urlencoded", []byte(`payload=%7B%22ref%22%3A%22%ff%22%7D&payload=%`))
+	f.Add("push", "application/json", []byte(`{"ref":"refs/heads/a\u0000","commits":[{"id":1,"added":["\u0000",2],"modified":{"a":1}},null,7]}`))
+	f.Add("pull_request_review", "application/json", []byte(`{"review":{"state":"APPROVED"},"pull_request":{"labels":[{"name":"\u0000"},1],"head":null}}`))
 	f.Add("Merge Request Hook", "text/plain; x=\xff", []byte("[[[[\x00"))
 	key := forge.Key{Secret: secret.NewText("s"), SigningToken: secret.NewText("whsec_AAAA")}
 	f.Fuzz(func(t *testing.T, event, contentType string, body []byte) {
@@ -122,6 +124,12 @@ func FuzzReceivers(f *testing.F) {
 			}
 			if e.Run != nil && strings.ContainsRune(e.Run.Branch+e.Run.Title+e.Run.Author+e.Repository.FullName, 0) {
 				t.Errorf("NUL in %+v", e.Run)
+			}
+			if e.Change != nil && strings.ContainsRune(e.Change.Title+e.Change.Body+strings.Join(e.Change.Labels, ""), 0) {
+				t.Errorf("NUL in %+v", e.Change)
+			}
+			if e.Push != nil && (len(e.Push.Files) > forge.MaxFiles || strings.ContainsRune(strings.Join(e.Push.Files, "")+e.Push.Branch, 0)) {
+				t.Errorf("NUL in or too much of %+v", e.Push)
 			}
 		}
 	})

@@ -21,14 +21,14 @@ type controlRoute struct {
 func (s *Sim) controlAPI() []controlRoute {
 	return append([]controlRoute{
 		{"POST /control/runs", "Plays a run and answers with its deliveries. Only provider and repository are needed. Also: sha, author, message, event, " +
-			"pull_request, fork, failed_job, kind, log, attempt_of (a run id, to run it again), rerun_conclusion, " +
+			"pull_request, fork, failed_job, kind, log, reports (JUnit by name), attempt_of (a run id, to run it again), rerun_conclusion, " +
 			"deliver (normal, completed_only, none), delay_ms, repeat, reorder, drop, lose.",
 			`{"provider":"github","repository":"acme/parcel","branch":"main","workflow":"CI","conclusion":"failure","kind":"go-test"}`, s.controlRun},
 		{"GET /control/runs", "Lists the runs.", "", list(s.Runs)},
 		{"GET /control/repositories", "Lists the repositories.", "", list(s.Repositories)},
 		{"POST /control/repositories", "Makes a repository.", `{"provider":"gitlab","repository":"acme/parcel"}`, s.controlAddRepository},
-		{"PATCH /control/repositories", "Renames, archives, hides or removes a repository.",
-			`{"provider":"gitlab","repository":"acme/parcel","rename_to":"acme/box","archived":true,"private":true,"removed":false}`, s.controlEditRepository},
+		{"PATCH /control/repositories", "Renames, archives, hides or removes a repository, or protects branches.",
+			`{"provider":"gitlab","repository":"acme/parcel","rename_to":"acme/box","archived":true,"private":true,"removed":false,"protected":["main"]}`, s.controlEditRepository},
 		{"GET /control/hooks", "Lists the hooks of both forges, with their secrets, so that others can sign as the forge does.", "", list(s.Hooks)},
 		{"DELETE /control/hooks/{provider}/{hook}", "Deletes a hook behind its owner's back.", "", s.controlDeleteHook},
 		{"POST /control/events", "Sends an event with a payload of your own to the hooks that listen for it.",
@@ -42,7 +42,7 @@ func (s *Sim) controlAPI() []controlRoute {
 			`{"provider":"github","method":"POST","path_regexp":"/hooks$","times":1,"status":502,"after_apply":true}`, s.controlFault},
 		{"DELETE /control/faults", "Removes all faults.", "", func(*http.Request) (any, error) { s.ClearFaults(); return nil, nil }},
 		{"POST /control/reset", "Forgets everything.", "", func(*http.Request) (any, error) { s.Reset(); return nil, nil }},
-	}, s.identityAPI()...)
+	}, append(s.codeAPI(), s.identityAPI()...)...)
 }
 
 func (s *Sim) controlRoutes() http.Handler {
@@ -118,12 +118,13 @@ func (s *Sim) controlRun(r *http.Request) (any, error) {
 }
 
 type repositoryRequest struct {
-	Provider   string `json:"provider"`
-	Repository string `json:"repository"`
-	RenameTo   string `json:"rename_to"`
-	Archived   *bool  `json:"archived"`
-	Private    *bool  `json:"private"`
-	Removed    *bool  `json:"removed"`
+	Provider   string   `json:"provider"`
+	Repository string   `json:"repository"`
+	RenameTo   string   `json:"rename_to"`
+	Archived   *bool    `json:"archived"`
+	Private    *bool    `json:"private"`
+	Removed    *bool    `json:"removed"`
+	Protected  []string `json:"protected"`
 }
 
 func (s *Sim) controlAddRepository(r *http.Request) (any, error) {
@@ -151,6 +152,9 @@ func (s *Sim) controlEditRepository(r *http.Request) (any, error) {
 		set(&repo.Archived, q.Archived)
 		set(&repo.Private, q.Private)
 		set(&repo.Removed, q.Removed)
+		if q.Protected != nil {
+			repo.Protected = q.Protected
+		}
 	})
 }
 

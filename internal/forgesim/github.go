@@ -52,6 +52,7 @@ func (s *Sim) githubRoutes() http.Handler {
 	repo("GET /actions/jobs/{job}", readActions, s.githubShowJob)
 	repo("GET /actions/jobs/{job}/logs", readLogs, s.githubJobLogs)
 
+	s.githubCodeRoutes(repo)
 	s.githubUserRoutes(plain)
 	s.githubAppRoutes(plain)
 	s.githubApplicationRoutes(plain)

@@ -232,7 +232,7 @@ func (s *Sim) githubPingHook(c *call, h *Hook) answer {
 // the answer is the same.
 func (s *Sim) githubTestHook(c *call, h *Hook) answer {
 	if slices.Contains(h.Events, "push") || slices.Contains(h.Events, "*") {
-		s.send([]*shipment{s.githubShipment(h, s.githubPush(c.repo, c.repo.DefaultBranch))})
+		s.send([]*shipment{s.githubShipment(h, s.githubPush(c.repo, lastPush(c.repo)))})
 	}
 	return answer{status: http.StatusNoContent}
 }

@@ -94,36 +94,50 @@ func (s *Sim) githubPullRequests(r *Repository, run *Run) []object {
 		return []object{}
 	}
 	repo := object{"id": r.ID, "url": s.githubAPIURL("/repos/" + r.FullName), "name": nameOf(r.FullName)}
+	target := s.targetOf(r, run.PullRequest)
 	return []object{{
 		"id": int64(pullIDs) + run.PullRequest, "number": run.PullRequest,
 		"url":  s.githubAPIURL("/repos/" + r.FullName + "/pulls/" + strconv.FormatInt(run.PullRequest, 10)),
 		"head": object{"ref": run.Branch, "sha": run.Commit.SHA, "repo": repo},
-		"base": object{"ref": r.DefaultBranch, "sha": r.Heads[r.DefaultBranch].SHA, "repo": repo},
+		"base": object{"ref": target, "sha": r.Heads[target].SHA, "repo": repo},
 	}}
 }
 
-// githubPush is the event of the newest commit on a branch.
+// githubPush is the event of a push.
 // https://docs.github.com/webhooks/webhook-events-and-payloads#push
-func (s *Sim) githubPush(r *Repository, branch string) event {
-	c := r.Heads[branch]
-	p := personOf(c.Author)
-	who := object{"name": p.name, "email": p.email, "username": p.login}
-	commit := object{
-		"id": c.SHA, "tree_id": c.TreeID, "distinct": true, "message": c.Message, "timestamp": githubTime(c.At),
-		"url":    s.githubWebURL("/" + r.FullName + "/commit/" + c.SHA),
-		"author": who, "committer": who, "added": []string{}, "removed": []string{}, "modified": []string{"checkout/voucher.go"},
+func (s *Sim) githubPush(r *Repository, p pushed) event {
+	docs := []object{}
+	for _, c := range p.commits {
+		docs = append(docs, s.githubPushedCommit(r, c))
 	}
+	var head any
+	if p.after != zeroSHA {
+		head = s.githubPushedCommit(r, s.historyOf(r).Commits[p.after])
+	}
+	who := personOf(p.by(s.historyOf(r)))
 	doc := object{
-		"ref": "refs/heads/" + branch, "before": c.Parent, "after": c.SHA, "created": c.Parent == zeroSHA,
-		"deleted": false, "forced": false, "base_ref": nil, "commits": []object{commit}, "head_commit": commit,
-		"compare": s.githubWebURL("/" + r.FullName + "/compare/" + c.Parent + "..." + c.SHA),
-		"pusher":  object{"name": p.login, "email": p.email}, "sender": s.githubUser(c.Author),
+		"ref": "refs/heads/" + p.branch, "before": p.before, "after": p.after, "created": p.before == zeroSHA,
+		"deleted": p.after == zeroSHA, "forced": p.forced, "base_ref": nil, "commits": docs, "head_commit": head,
+		"compare": s.githubWebURL("/" + r.FullName + "/compare/" + p.before + "..." + p.after),
+		"pusher":  object{"name": who.login, "email": who.email}, "sender": s.githubUser(who.login),
 	}
 	ev := s.githubEvent(r, "push", "", doc)
 	// In push events alone, two of the repository's times are numbers.
 	repo := doc["repository"].(object)
-	repo["created_at"], repo["pushed_at"] = r.CreatedAt.Unix(), c.At.Unix()
+	repo["created_at"], repo["pushed_at"] = r.CreatedAt.Unix(), s.now().Unix()
 	repo["stargazers"], repo["master_branch"] = 12, r.DefaultBranch
 	ev.payload = encode(doc)
 	return ev
+}
+
+func (s *Sim) githubPushedCommit(r *Repository, c Commit) object {
+	p := personOf(c.Author)
+	who := object{"name": p.name, "email": p.email, "username": p.login}
+	files := s.historyOf(r).diff(c.Parent, c.SHA)
+	return object{
+		"id": c.SHA, "tree_id": c.TreeID, "distinct": true, "message": c.Message, "timestamp": githubTime(c.At),
+		"url":    s.githubWebURL("/" + r.FullName + "/commit/" + c.SHA),
+		"author": who, "committer": who,
+		"added": touched(files, "added"), "removed": touched(files, "removed"), "modified": touched(files, "modified"),
+	}
 }

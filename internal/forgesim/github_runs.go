@@ -3,7 +3,6 @@ package forgesim
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -191,30 +190,21 @@ func (s *Sim) githubJobLogs(c *call) answer {
 	if !there || a.Phase != Completed || j.Conclusion == "skipped" {
 		return githubNotFound()
 	}
-	expiry := strconv.FormatInt(s.now().Add(logLinkLife).UnixMilli(), 10)
-	id := strconv.FormatInt(j.ID, 10)
-	q := url.Values{"se": {expiry}, "sig": {githubSignature256(blobKey, []byte(id+" "+expiry))}}
-	return answer{status: http.StatusFound}.with("Location", s.publicURL+"/blobs/logs/"+id+"?"+q.Encode())
+	if j.Erased {
+		return githubError(http.StatusGone, "Server Error")
+	}
+	return answer{status: http.StatusFound}.with("Location", s.blobLink("logs", j.ID))
 }
 
 // blobKey signs the links to logs. It keeps nothing secret.
 const blobKey = "log links of the simulator"
 
-// logBlob serves a log like the blob store that GitHub keeps them in: it
-// refuses expired links, and requests that bring a token along.
+// logBlob serves a log like the blob store that GitHub keeps them in.
 func (s *Sim) logBlob(w http.ResponseWriter, r *http.Request) {
-	id, q := r.PathValue("job"), r.URL.Query()
+	id := r.PathValue("job")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.Header.Get("Authorization") != "" {
-		s.complain(GitHub, "the log of job %s was asked for with the Authorization header, which tells the blob store the token", id)
-		http.Error(w, "<Code>InvalidAuthenticationInfo</Code>", http.StatusBadRequest)
-		return
-	}
-	expiry, err := strconv.ParseInt(q.Get("se"), 10, 64)
-	signed := githubSignature256(blobKey, fmt.Appendf(nil, "%s %s", id, q.Get("se"))) == q.Get("sig")
-	if err != nil || !signed || s.now().UnixMilli() > expiry {
-		http.Error(w, "<Code>AuthenticationFailed</Code>", http.StatusForbidden)
+	if !s.admitToBlob(w, r, "log of job", id) {
 		return
 	}
 	for _, repo := range s.state.Repositories {
@@ -225,6 +215,23 @@ func (s *Sim) logBlob(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	http.NotFound(w, r)
+}
+
+// admitToBlob answers expired links, and requests that bring a token along.
+func (s *Sim) admitToBlob(w http.ResponseWriter, r *http.Request, what, id string) bool {
+	q := r.URL.Query()
+	if r.Header.Get("Authorization") != "" {
+		s.complain(GitHub, "the %s %s was asked for with the Authorization header, which tells the blob store the token", what, id)
+		http.Error(w, "<Code>InvalidAuthenticationInfo</Code>", http.StatusBadRequest)
+		return false
+	}
+	expiry, err := strconv.ParseInt(q.Get("se"), 10, 64)
+	signed := githubSignature256(blobKey, fmt.Appendf(nil, "%s %s", id, q.Get("se"))) == q.Get("sig")
+	if err != nil || !signed || s.now().UnixMilli() > expiry {
+		http.Error(w, "<Code>AuthenticationFailed</Code>", http.StatusForbidden)
+		return false
+	}
+	return true
 }
 
 func parseID(text string) int64 {

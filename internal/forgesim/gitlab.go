@@ -41,6 +41,7 @@ func (s *Sim) gitlabRoutes() http.Handler {
 	project("GET", "/jobs/{job}", noAccess, s.gitlabShowJob)
 	project("GET", "/jobs/{job}/trace", noAccess, s.gitlabTrace)
 
+	s.gitlabCodeRoutes(project)
 	mux.Handle("/", s.handle(func(*call) answer {
 		return answer{status: http.StatusNotFound, body: object{"error": "404 Not Found"}}
 	}))

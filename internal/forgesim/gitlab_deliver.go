@@ -74,7 +74,7 @@ func (s *Sim) gitlabTestHook(c *call, h *Hook) answer {
 func (s *Sim) sample(r *Repository, trigger string) (event, string) {
 	switch trigger {
 	case "push_events":
-		return s.gitlabPush(r, r.DefaultBranch), ""
+		return s.gitlabPush(r, lastPush(r)), ""
 	case "tag_push_events":
 		return s.gitlabTagPush(r), ""
 	case "pipeline_events":

@@ -87,7 +87,7 @@ func (s *Sim) gitlabMergeRequest(r *Repository, run *Run) any {
 	}
 	return object{
 		"id": int64(pullIDs) + run.PullRequest, "iid": run.PullRequest, "title": title(run.Commit.Message),
-		"source_branch": run.Branch, "source_project_id": source, "target_branch": r.DefaultBranch, "target_project_id": r.ID,
+		"source_branch": run.Branch, "source_project_id": source, "target_branch": s.targetOf(r, run.PullRequest), "target_project_id": r.ID,
 		"state": "opened", "merge_status": "can_be_merged", "detailed_merge_status": "mergeable",
 		"url": s.gitlabWebURL("/" + r.FullName + "/-/merge_requests/" + strconv.FormatInt(run.PullRequest, 10)),
 	}
@@ -118,23 +118,25 @@ func gitlabBuild(a Attempt, j Job) object {
 	return doc
 }
 
-// gitlabPush is the Push Hook of the newest commit on a branch.
-func (s *Sim) gitlabPush(r *Repository, branch string) event {
-	c := r.Heads[branch]
-	doc := s.gitlabPushDocument(r, c, "push", "refs/heads/"+branch)
-	doc["before"], doc["ref_protected"] = c.Parent, branch == r.DefaultBranch
+// gitlabPush is the Push Hook of a push.
+func (s *Sim) gitlabPush(r *Repository, p pushed) event {
+	doc := s.gitlabPushDocument(r, p, "push", "refs/heads/"+p.branch)
+	doc["ref_protected"] = r.protects(p.branch)
 	return gitlabHookEvent(r, "Push Hook", "push", doc)
 }
 
 // gitlabTagPush is the Tag Push Hook of an invented tag.
 func (s *Sim) gitlabTagPush(r *Repository) event {
-	doc := s.gitlabPushDocument(r, r.Heads[r.DefaultBranch], "tag_push", "refs/tags/v1.0.0")
-	doc["before"] = zeroSHA
+	head := r.Heads[r.DefaultBranch]
+	doc := s.gitlabPushDocument(r, pushed{before: zeroSHA, after: head.SHA, commits: []Commit{head}}, "tag_push", "refs/tags/v1.0.0")
 	return gitlabHookEvent(r, "Tag Push Hook", "tag_push", doc)
 }
 
-func (s *Sim) gitlabPushDocument(r *Repository, c Commit, kind, ref string) object {
-	p := personOf(c.Author)
+// gitlabPushedCommits is how many commits a Push Hook names at the most.
+const gitlabPushedCommits = 20
+
+func (s *Sim) gitlabPushDocument(r *Repository, pu pushed, kind, ref string) object {
+	p := personOf(pu.by(s.historyOf(r)))
 	project := s.gitlabHookProject(r)
 	for k, v := range (object{
 		"homepage": project["web_url"], "url": project["git_ssh_url"], "ssh_url": project["git_ssh_url"],
@@ -142,12 +144,20 @@ func (s *Sim) gitlabPushDocument(r *Repository, c Commit, kind, ref string) obje
 	}) {
 		project[k] = v
 	}
-	commit := s.gitlabHookCommit(r, c)
-	commit["added"], commit["modified"], commit["removed"] = []string{}, []string{"checkout/voucher.go"}, []string{}
+	commits := []object{}
+	for _, c := range pu.commits[max(0, len(pu.commits)-gitlabPushedCommits):] {
+		doc, files := s.gitlabHookCommit(r, c), s.historyOf(r).diff(c.Parent, c.SHA)
+		doc["added"], doc["modified"], doc["removed"] = touched(files, "added"), touched(files, "modified"), touched(files, "removed")
+		commits = append(commits, doc)
+	}
+	var checkout any
+	if pu.after != zeroSHA {
+		checkout = pu.after
+	}
 	return object{
-		"object_kind": kind, "event_name": kind, "after": c.SHA, "ref": ref, "checkout_sha": c.SHA, "user_id": p.id,
-		"user_name": p.name, "user_username": p.login, "user_avatar": gitlabHookUser(c.Author)["avatar_url"],
-		"project_id": r.ID, "project": project, "commits": []object{commit}, "total_commits_count": 1,
+		"object_kind": kind, "event_name": kind, "before": pu.before, "after": pu.after, "ref": ref, "checkout_sha": checkout, "user_id": p.id,
+		"user_name": p.name, "user_username": p.login, "user_avatar": gitlabHookUser(p.login)["avatar_url"],
+		"project_id": r.ID, "project": project, "commits": commits, "total_commits_count": len(pu.commits),
 		"repository": object{
 			"name": nameOf(r.FullName), "url": project["git_ssh_url"], "description": "", "homepage": project["web_url"],
 			"git_http_url": project["git_http_url"], "git_ssh_url": project["git_ssh_url"],

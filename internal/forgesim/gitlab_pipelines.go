@@ -109,7 +109,7 @@ func (s *Sim) gitlabTrace(c *call) answer {
 	switch {
 	case !there:
 		return gitlabNotFound()
-	case a.Phase != Completed:
+	case a.Phase != Completed, j.Erased:
 		return answer{status: http.StatusOK, body: ""}
 	}
 	return answer{status: http.StatusOK, body: j.gitlabLog()}.with("Content-Type", "text/plain")

@@ -16,6 +16,7 @@ type Job struct {
 	Attempt       int64     `json:"attempt"` // the attempt that ran it
 	Kind          string    `json:"kind"`    // see LogKinds
 	Log           string    `json:"log,omitempty"`
+	Erased        bool      `json:"erased,omitempty"` // its log is gone
 	StartedAt     time.Time `json:"started_at"`
 	FinishedAt    time.Time `json:"finished_at"`
 }

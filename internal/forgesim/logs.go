@@ -163,3 +163,27 @@ func (j Job) gitlabLog() string {
 	}
 	return b.String()
 }
+
+// EraseLog takes away the log of a job, as its owner can, or time does.
+func (s *Sim) EraseLog(provider string, job int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := false
+	for _, run := range s.state.Runs {
+		if run.Provider != provider {
+			continue
+		}
+		for _, a := range run.Attempts {
+			for i := range a.Jobs { // an attempt has the jobs of the one before that passed
+				if a.Jobs[i].ID == job {
+					a.Jobs[i].Erased, found = true, true
+				}
+			}
+		}
+	}
+	if !found {
+		return fmt.Errorf("job %d: %w", job, errNotThere)
+	}
+	s.changed()
+	return nil
+}

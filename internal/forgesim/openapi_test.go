@@ -194,6 +194,8 @@ func TestGitHubAnswersHaveTheDescribedShape(t *testing.T) {
 	t.Run("repository", func(t *testing.T) { checkRepositoryAnswers(t, &api) })
 	t.Run("App", func(t *testing.T) { checkAppAnswers(t, &api) })
 	t.Run("person", func(t *testing.T) { checkPersonAnswers(t, &api) })
+	t.Run("code", func(t *testing.T) { checkCodeAnswers(t, &api) })
+	t.Run("events of pull requests", func(t *testing.T) { checkPullEvents(t, &api) })
 	t.Run("events of the App", func(t *testing.T) { checkAppEvents(t, &api) })
 }
 

@@ -47,14 +47,27 @@ var (
 )
 
 // commitSpec is what is known about a commit; the rest is invented.
-type commitSpec struct{ sha, author, message string }
+type commitSpec struct {
+	sha, author, message string
+	parent               string // empty: the head of the branch, or of the default branch
+	merged               []string
+	revert               string // a commit that it undoes
+	files                map[string]string
+	remove               []string
+}
 
-// newCommit is a commit on top of the branch.
+// newCommit is a commit for a branch, which is not moved to it yet.
 func (s *Sim) newCommit(r *Repository, branch string, spec commitSpec) Commit {
 	n := s.newID(0)
-	c := Commit{SHA: spec.sha, Parent: zeroSHA, Author: spec.author, Message: spec.message, At: s.now()}
-	if head, ok := r.Heads[branch]; ok {
-		c.Parent = head.SHA
+	c := Commit{SHA: spec.sha, Parent: spec.parent, Merged: spec.merged, Author: spec.author, Message: spec.message, At: s.now()}
+	if c.Parent == "" {
+		c.Parent = zeroSHA
+		for _, from := range []string{branch, r.DefaultBranch} {
+			if head, there := r.Heads[from]; there {
+				c.Parent = head.SHA
+				break
+			}
+		}
 	}
 	if c.Author == "" {
 		c.Author = committers[n%int64(len(committers))]
@@ -67,6 +80,7 @@ func (s *Sim) newCommit(r *Repository, branch string, spec commitSpec) Commit {
 	if c.SHA == "" {
 		c.SHA = gitHash("commit " + seed)
 	}
+	s.historyOf(r).plant(&c, spec)
 	return c
 }
 

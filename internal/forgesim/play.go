@@ -62,10 +62,11 @@ func (p performance) push() []*shipment {
 	if r == nil || p.attempt > 0 || p.spec.Deliver != "normal" || run.Event != "push" || run.Fork != "" || p.spec.SHA != "" {
 		return nil
 	}
-	if run.Provider == GitLab {
-		return p.mark(s.shipments(s.gitlabPush(r, run.Branch)))
+	told := pushed{branch: run.Branch, before: run.Commit.Parent, after: run.Commit.SHA, commits: []Commit{run.Commit}}
+	if run.First {
+		told.before = zeroSHA
 	}
-	return p.mark(s.shipments(s.githubPush(r, run.Branch)))
+	return p.mark(s.shipments(s.pushEvent(r, told)))
 }
 
 // reach brings the run to a phase and makes the deliveries that tell of it.

@@ -22,7 +22,8 @@ type Repository struct {
 	Removed       bool                `json:"removed"` // deleted, or out of the token's sight: 404 either way
 	Heads         map[string]Commit   `json:"heads"`   // by branch
 	Workflows     map[string]Workflow `json:"workflows"`
-	Members       map[string]string   `json:"members,omitempty"` // login to permission
+	Members       map[string]string   `json:"members,omitempty"`   // login to permission
+	Protected     []string            `json:"protected,omitempty"` // branches
 	CreatedAt     time.Time           `json:"created_at"`
 }
 
@@ -32,10 +33,11 @@ type Workflow struct {
 	LastNumber int64 `json:"last_number"` // run_number of its newest run, GitLab's iid
 }
 
-// Commit is the head of a branch.
+// Commit is a commit of a repository or of one of its forks.
 type Commit struct {
 	SHA     string    `json:"sha"`
-	Parent  string    `json:"parent"` // all zeros when the branch is new
+	Parent  string    `json:"parent"`           // all zeros for the repository's first
+	Merged  []string  `json:"merged,omitempty"` // its further parents
 	TreeID  string    `json:"tree_id"`
 	Message string    `json:"message"`
 	Author  string    `json:"author"` // login
@@ -91,6 +93,9 @@ func (s *Sim) addRepository(provider, fullName string) (*Repository, error) {
 		Provider: provider, ID: s.newID(ids), FullName: fullName, DefaultBranch: "main",
 		Heads: map[string]Commit{}, Workflows: map[string]Workflow{}, CreatedAt: s.now(),
 	}
+	if provider == GitLab {
+		r.Protected = []string{r.DefaultBranch} // as GitLab does with it
+	}
 	r.Heads[r.DefaultBranch] = s.newCommit(r, r.DefaultBranch, commitSpec{})
 	s.state.Repositories = append(s.state.Repositories, r)
 	s.changed()
@@ -111,8 +116,8 @@ func (s *Sim) Repositories() []Repository {
 	return all
 }
 
-// EditRepository changes a repository: to archive it, make it private, remove
-// it or rename it (by FullName; the old name goes on redirecting).
+// EditRepository changes a repository: to archive it, make it private, protect
+// branches, remove it or rename it (by FullName; the old name goes on redirecting).
 func (s *Sim) EditRepository(provider, fullName string, edit func(*Repository)) (Repository, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,5 +197,6 @@ func (r *Repository) clone() Repository {
 	c.Heads = maps.Clone(r.Heads)
 	c.Workflows = maps.Clone(r.Workflows)
 	c.Members = maps.Clone(r.Members)
+	c.Protected = slices.Clone(r.Protected)
 	return c
 }

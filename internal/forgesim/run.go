@@ -2,6 +2,7 @@ package forgesim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -16,6 +17,7 @@ type Run struct {
 	Workflow        string    `json:"workflow"`
 	WorkflowID      int64     `json:"workflow_id"`
 	Branch          string    `json:"branch"`
+	First           bool      `json:"first,omitempty"` // its push made the branch
 	Event           string    `json:"event"`
 	PullRequest     int64     `json:"pull_request,omitempty"`
 	Fork            string    `json:"fork,omitempty"`
@@ -36,6 +38,15 @@ type Attempt struct {
 	StartedAt  time.Time `json:"started_at"`
 	FinishedAt time.Time `json:"finished_at"`
 	Jobs       []Job     `json:"jobs"`
+	Reports    []Report  `json:"reports,omitempty"`
+}
+
+// Report is a JUnit document with the results of tests: in GitHub an artifact
+// that has it as report.xml, in GitLab what the job of the name reports.
+type Report struct {
+	ID       int64  `json:"id"` // GitHub
+	Name     string `json:"name"`
+	Document string `json:"document"`
 }
 
 // Phase is how far an attempt has come.
@@ -141,7 +152,7 @@ func (s *Sim) newRun(r *Repository, spec RunSpec) *Run {
 	r.Workflows[spec.Workflow] = wf
 	run := &Run{
 		Provider: spec.Provider, RepositoryID: r.ID, ID: s.newID(ids), Number: wf.LastNumber,
-		Workflow: spec.Workflow, WorkflowID: wf.ID, Branch: spec.Branch, Event: spec.Event,
+		First: r.Heads[spec.Branch].SHA == "", Workflow: spec.Workflow, WorkflowID: wf.ID, Branch: spec.Branch, Event: spec.Event,
 		PullRequest: spec.PullRequest, Fork: spec.Fork, RerunConclusion: spec.RerunConclusion,
 	}
 	if spec.PullRequest != 0 && spec.Event == "push" {
@@ -151,13 +162,12 @@ func (s *Sim) newRun(r *Repository, spec RunSpec) *Run {
 	return run
 }
 
-// commitFor is the commit that a run is about: the named one if the branch
-// has it, else a new one, which a push brings to the branch. A fork's branches
-// are not ours.
+// commitFor is the commit that a run is about: the named one if there is one,
+// else a new one, which a push brings to the branch. A fork's branches are not
+// ours.
 func (s *Sim) commitFor(r *Repository, spec RunSpec) Commit {
-	head, there := r.Heads[spec.Branch]
-	if there && spec.SHA == head.SHA && spec.Fork == "" {
-		return head
+	if known, there := s.historyOf(r).Commits[spec.SHA]; there {
+		return known
 	}
 	made := s.newCommit(r, spec.Branch, commitSpec{sha: spec.SHA, author: spec.Author, message: spec.Message})
 	if spec.Fork == "" {
@@ -193,6 +203,9 @@ func (s *Sim) newAttempt(run *Run, spec RunSpec) {
 		run.CreatedAt = a.StartedAt
 	}
 	a.Jobs = s.newJobs(run, spec, a)
+	for _, name := range slices.Sorted(maps.Keys(spec.Reports)) {
+		a.Reports = append(a.Reports, Report{ID: s.newID(artifactIDs), Name: name, Document: spec.Reports[name]})
+	}
 	run.Attempts = append(run.Attempts, a)
 	s.changed()
 }
@@ -229,7 +242,7 @@ func (s *Sim) runView(run *Run) Run {
 	c := *run
 	c.Attempts = nil
 	for _, a := range run.Attempts {
-		a.Jobs = slices.Clone(a.Jobs)
+		a.Jobs, a.Reports = slices.Clone(a.Jobs), slices.Clone(a.Reports)
 		c.Attempts = append(c.Attempts, a)
 	}
 	r := s.repositoryByID(run.Provider, run.RepositoryID)

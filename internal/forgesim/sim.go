@@ -156,6 +156,7 @@ func (s *Sim) Handler() http.Handler {
 	mux.Handle(GitHubAPIPath+"/", s.api(GitHub, GitHubAPIPath, s.githubRoutes()))
 	mux.Handle(GitLabAPIPath+"/", s.api(GitLab, GitLabAPIPath, s.gitlabRoutes()))
 	mux.HandleFunc("/blobs/logs/{job}", s.logBlob)
+	mux.HandleFunc("/blobs/artifacts/{artifact}", s.artifactBlob)
 	mux.HandleFunc("/github/", s.githubRunPage)
 	mux.HandleFunc("/gitlab/", s.gitlabRunPage)
 	s.webRoutes(mux)

@@ -21,7 +21,7 @@ type RunSpec struct {
 	// forge's API; empty means like the run itself.
 	RerunConclusion string `json:"rerun_conclusion"`
 
-	SHA     string `json:"sha"`     // empty: a new commit on the branch
+	SHA     string `json:"sha"`     // empty, or of no commit: a new commit on the branch
 	Author  string `json:"author"`  // login
 	Message string `json:"message"` // of the new commit
 	// Event is what started the run: push (when empty), pull_request,
@@ -38,6 +38,10 @@ type RunSpec struct {
 	// Log is the failing job's own text. A text without the forge's line
 	// stamps is put into a log that has them.
 	Log string `json:"log"`
+
+	// Reports are JUnit documents by the name of GitHub's artifact or of
+	// GitLab's job.
+	Reports map[string]string `json:"reports"`
 
 	// AttemptOf re-runs the run of this id instead of starting one.
 	AttemptOf int64 `json:"attempt_of"`

@@ -30,6 +30,9 @@ type state struct {
 	Runs         []*Run        `json:"runs"`
 	Deliveries   []*Delivery   `json:"deliveries"` // oldest first
 
+	Histories map[int64]*history `json:"histories,omitempty"` // by repository
+	Pulls     []*Pull            `json:"pulls,omitempty"`     // oldest first
+
 	App           *App             `json:"app,omitempty"`
 	Installations []*Installation  `json:"installations,omitempty"`
 	Credentials   []*credential    `json:"credentials,omitempty"` // oldest first
@@ -55,6 +58,7 @@ const (
 	deliveryIDs   base = 23_081_590_781_665_280
 	requestIDs    base = 4_000_000
 	pullIDs       base = 2_900_000_000
+	artifactIDs   base = 4_700_000_000
 
 	appIDs          base = 1_400_000
 	installationIDs base = 92_000_000

@@ -150,7 +150,7 @@ func present(files func(string) ([]byte, error), name string) ([]byte, error) {
 		return nil, fault.Wrap(fault.Conflict, err, "The patch changes "+name+", which is not there.")
 	case err != nil:
 		return nil, err
-	case len(content) > forge.LargestFile:
+	case len(content) > forge.LargestChange:
 		return nil, fault.New(fault.TooLarge, "The file "+name+" is larger than 1 MiB.")
 	case bytes.IndexByte(content, 0) >= 0:
 		return nil, fault.New(fault.Invalid, "The file "+name+" is binary, so it is not changed.")
@@ -178,7 +178,7 @@ func text(before []byte, f *gitdiff.File) ([]byte, error) {
 		return nil, fault.Wrap(fault.Conflict, err, "The patch does not fit the file "+f.OldName+" as it is.")
 	case err != nil:
 		return nil, fault.Wrap(fault.Invalid, err, "The patch of the file "+f.OldName+f.NewName+" contradicts itself.")
-	case after.Len() > forge.LargestFile:
+	case after.Len() > forge.LargestChange:
 		return nil, fault.New(fault.TooLarge, "The patch makes "+f.NewName+" larger than 1 MiB.")
 	case bytes.IndexByte(after.Bytes(), 0) >= 0:
 		return nil, fault.New(fault.Invalid, "The patch makes "+f.NewName+" a binary file, which is not done.")

@@ -92,8 +92,8 @@ func (s *Store) FailedRun(ctx context.Context, connectionID string, runID, attem
 	p.Run = forge.Run{ID: runID, Attempt: attempt, Number: row.Number, URL: row.URL, Verdict: forge.Failed}
 	jobs, err := Occurrence{RunID: runID, JobsJSON: row.Jobs}.Jobs()
 	for _, j := range jobs {
-		p.Run.FailedJobs = append(p.Run.FailedJobs, forge.Job{
-			ID: j.ID, Name: j.Name, Stage: j.Stage, Conclusion: j.Conclusion, URL: j.URL, FailedSteps: j.Steps,
+		p.Run.Jobs = append(p.Run.Jobs, forge.Job{
+			ID: j.ID, Name: j.Name, Stage: j.Stage, Conclusion: j.Conclusion, Verdict: forge.Failed, URL: j.URL, FailedSteps: j.Steps,
 		})
 	}
 	return p, err

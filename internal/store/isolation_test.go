@@ -17,7 +17,7 @@ func run(number int64) forge.Run {
 	return forge.Run{
 		ID: 1000 + number, Number: number, Attempt: 1, Workflow: "CI", WorkflowKey: "9", Title: "a change",
 		Verdict: forge.Failed, Conclusion: "failure", Branch: "main", SHA: "c0ffee", URL: "https://github.com/acme/shop/actions/runs/1",
-		FailedJobs: []forge.Job{{ID: 5, Name: "test", Conclusion: "failure", FailedSteps: []string{"go test"}}},
+		Jobs: []forge.Job{{ID: 5, Verdict: forge.Failed, Name: "test", Conclusion: "failure", FailedSteps: []string{"go test"}}},
 	}
 }
 

@@ -30,7 +30,7 @@ func (tx *Tx) LockLane(ctx context.Context, connectionID string, run forge.Run) 
 
 // RecordRun stores a settled run. It reports false when the run was known.
 func (tx *Tx) RecordRun(ctx context.Context, connectionID string, lane int64, run forge.Run, finishedAt time.Time) (bool, error) {
-	jobs, err := encodeJobs(run.FailedJobs)
+	jobs, err := encodeJobs(run.FailedJobs())
 	if err != nil {
 		return false, err
 	}

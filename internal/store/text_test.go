@@ -63,7 +63,7 @@ func TestARunOfOddTextBecomesAnIncident(t *testing.T) {
 	r := forge.Run{
 		ID: 1 << 53, Number: 1, Attempt: 1, Verdict: forge.Failed, Workflow: odd, WorkflowKey: odd, Title: odd, Trigger: odd,
 		Conclusion: odd, Branch: odd, SHA: odd, CommitTitle: odd, Author: odd, URL: odd, HeadRepository: odd,
-		FailedJobs: []forge.Job{{ID: 1<<63 - 1, Name: odd, Stage: odd, Conclusion: odd, URL: odd, FailedSteps: []string{odd}}},
+		Jobs: []forge.Job{{ID: 1<<63 - 1, Verdict: forge.Failed, Name: odd, Stage: odd, Conclusion: odd, URL: odd, FailedSteps: []string{odd}}},
 	}
 	w.fail(c, r)
 	list := w.incidents(c.UserID)
@@ -117,7 +117,7 @@ func TestEvidenceOfOddTextIsStored(t *testing.T) {
 	if diff := cmp.Diff([]store.FailedJob{job}, jobs); err != nil || diff != "" {
 		t.Errorf("jobs (-want +got): %v\n%s", err, diff)
 	}
-	if pending, err := w.FailedRun(t.Context(), c.ID, run(1).ID, 1); err != nil || pending.Evidence != store.EvidenceReady || pending.Run.FailedJobs[0].Name != kept {
+	if pending, err := w.FailedRun(t.Context(), c.ID, run(1).ID, 1); err != nil || pending.Evidence != store.EvidenceReady || pending.Run.Jobs[0].Name != kept {
 		t.Errorf("run = %+v, %v", pending, err)
 	}
 }

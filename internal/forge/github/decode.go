@@ -12,7 +12,7 @@ import (
 )
 
 var kinds = map[string]forge.EventKind{
-	"workflow_run": forge.RunEvent, "pull_request": forge.ChangeEvent, "push": forge.PushEvent, "ping": forge.PingEvent,
+	"workflow_run": forge.RunEvent, "pull_request": forge.ChangeEvent, "pull_request_review": forge.ChangeEvent, "push": forge.PushEvent, "ping": forge.PingEvent,
 	"repository": forge.RepositoryEvent, "meta": forge.RepositoryEvent,
 	"installation": forge.InstallationEvent, "installation_repositories": forge.InstallationEvent,
 	"installation_target": forge.InstallationEvent, "github_app_authorization": forge.InstallationEvent,
@@ -39,7 +39,7 @@ func (Receiver) Decode(event string, document []byte) (forge.Event, error) {
 	case forge.RunEvent:
 		e.Run = run(p, e.Repository.ID)
 	case forge.ChangeEvent:
-		e.Change = change(p.Get("pull_request"))
+		e.Change = change(p)
 	case forge.PushEvent:
 		e.Push = push(p)
 	case forge.InstallationEvent:
@@ -62,7 +62,7 @@ func repository(r gjson.Result) forge.Repository {
 
 func run(p gjson.Result, repositoryID int64) *forge.Run {
 	w := p.Get("workflow_run")
-	return &forge.Run{
+	out := &forge.Run{
 		ID:             payload.Integer(w.Get("id")),
 		Number:         payload.Integer(w.Get("run_number")),
 		Attempt:        max(payload.Integer(w.Get("run_attempt")), 1),
@@ -77,11 +77,25 @@ func run(p gjson.Result, repositoryID int64) *forge.Run {
 		CommitTitle:    payload.Line(w.Get("head_commit.message"), payload.Text),
 		Author:         payload.First(payload.Text, w.Get("triggering_actor.login"), w.Get("actor.login"), w.Get("head_commit.author.name")),
 		URL:            payload.String(w.Get("html_url"), payload.URL),
-		HeadRepository: fork(w, repositoryID),
+		HeadRepository: fork(w.Get("head_repository"), repositoryID),
+		ForChange:      isForChange(w.Get("event").Str),
+		CreatedAt:      payload.Instant(w.Get("created_at")),
 		StartedAt:      payload.Instant(w.Get("run_started_at")),
 		FinishedAt:     payload.Instant(w.Get("updated_at")),
 	}
+	w.Get("pull_requests").ForEach(func(_, pr gjson.Result) bool {
+		// A run of a fork can name pull requests of the repository above it.
+		if payload.Integer(pr.Get("base.repo.id")) == repositoryID {
+			out.Changes = append(out.Changes, payload.Integer(pr.Get("number")))
+			out.Base = payload.First(payload.Text, pr.Get("base.ref"))
+		}
+		return true
+	})
+	return out
 }
+
+// isForChange reports whether an event starts runs for pull requests.
+func isForChange(event string) bool { return event == "pull_request" || event == "pull_request_target" }
 
 // verdict reads a conclusion. Only a completed run has one that counts;
 // cancelled, skipped, neutral, action_required, stale and words that are not
@@ -114,8 +128,7 @@ func firstLine(message string) string {
 
 // fork names the repository that the code comes from when it is not ours. A
 // fork that is gone (null) is no less foreign.
-func fork(w gjson.Result, repositoryID int64) string {
-	head := w.Get("head_repository")
+func fork(head gjson.Result, repositoryID int64) string {
 	switch id := payload.Integer(head.Get("id")); {
 	case !head.Exists() || id == repositoryID:
 		return ""
@@ -126,29 +139,50 @@ func fork(w gjson.Result, repositoryID int64) string {
 	}
 }
 
-func change(pr gjson.Result) *forge.Change {
-	state := payload.String(pr.Get("state"), payload.Name)
-	if pr.Get("merged").Bool() {
-		state = "merged"
+// change reads a pull request, and the review that an event may be about. The
+// merge commit of one that is not merged is a trial of GitHub's.
+func change(p gjson.Result) *forge.Change {
+	pr := p.Get("pull_request")
+	out := &forge.Change{
+		ID:             payload.Integer(pr.Get("id")),
+		Number:         payload.Integer(pr.Get("number")),
+		Title:          payload.String(pr.Get("title"), payload.Text),
+		Body:           payload.String(pr.Get("body"), payload.Long),
+		Labels:         payload.Strings(pr.Get("labels.#.name"), payload.Text),
+		State:          payload.String(pr.Get("state"), payload.Name),
+		Draft:          pr.Get("draft").Bool(),
+		SourceBranch:   payload.String(pr.Get("head.ref"), payload.Text),
+		TargetBranch:   payload.String(pr.Get("base.ref"), payload.Text),
+		HeadSHA:        payload.String(pr.Get("head.sha"), payload.Name),
+		BaseSHA:        payload.String(pr.Get("base.sha"), payload.Name),
+		HeadRepository: fork(pr.Get("head.repo"), payload.Integer(pr.Get("base.repo.id"))),
+		Author:         payload.String(pr.Get("user.login"), payload.Text),
+		URL:            payload.String(pr.Get("html_url"), payload.URL),
+		Approved:       p.Get("action").Str == "submitted" && strings.EqualFold(p.Get("review.state").Str, "approved"),
+		UpdatedAt:      payload.Instant(pr.Get("updated_at")),
+		ClosedAt:       payload.Instant(pr.Get("closed_at")),
+		MergedAt:       payload.Instant(pr.Get("merged_at")),
 	}
-	return &forge.Change{
-		Number:       payload.Integer(pr.Get("number")),
-		Title:        payload.String(pr.Get("title"), payload.Text),
-		State:        state,
-		Draft:        pr.Get("draft").Bool(),
-		SourceBranch: payload.String(pr.Get("head.ref"), payload.Text),
-		TargetBranch: payload.String(pr.Get("base.ref"), payload.Text),
-		HeadSHA:      payload.String(pr.Get("head.sha"), payload.Name),
-		Author:       payload.String(pr.Get("user.login"), payload.Text),
-		URL:          payload.String(pr.Get("html_url"), payload.URL),
+	// Events of reviews do not say "merged", but when.
+	if out.Merged = pr.Get("merged").Bool() || !out.MergedAt.IsZero(); out.Merged {
+		out.State, out.MergeSHA = "merged", payload.String(pr.Get("merge_commit_sha"), payload.Name)
 	}
+	return out
 }
 
 func push(p gjson.Result) *forge.Push {
-	return &forge.Push{
-		Ref:    payload.String(p.Get("ref"), payload.Text),
-		Before: payload.String(p.Get("before"), payload.Name),
-		After:  payload.String(p.Get("after"), payload.Name),
-		Author: payload.First(payload.Text, p.Get("sender.login"), p.Get("pusher.name")),
+	out := &forge.Push{
+		Ref:     payload.String(p.Get("ref"), payload.Text),
+		Before:  payload.String(p.Get("before"), payload.Name),
+		After:   payload.String(p.Get("after"), payload.Name),
+		Author:  payload.First(payload.Text, p.Get("sender.login"), p.Get("pusher.name")),
+		Created: p.Get("created").Bool(),
+		Deleted: p.Get("deleted").Bool(),
+		Forced:  p.Get("forced").Bool(),
 	}
+	if branch, is := strings.CutPrefix(out.Ref, "refs/heads/"); is {
+		out.Branch = branch
+	}
+	out.Commits, out.Files = payload.Commits(p.Get("commits"), forge.MaxFiles)
+	return out
 }

@@ -30,7 +30,7 @@ func (Receiver) Envelope(h http.Header, _ []byte) forge.Envelope {
 }
 
 var needed = map[string]bool{
-	"workflow_run": true, "pull_request": true, "push": true, "ping": true, "repository": true, "meta": true,
+	"workflow_run": true, "pull_request": true, "pull_request_review": true, "push": true, "ping": true, "repository": true, "meta": true,
 	"installation": true, "installation_repositories": true, "installation_target": true, "github_app_authorization": true,
 }
 

@@ -132,16 +132,29 @@ func runOf(r *github.WorkflowRun, repositoryID int64) forge.Run {
 		Workflow: r.GetName(), WorkflowKey: key(r.GetWorkflowID()), Title: r.GetDisplayTitle(), Trigger: r.GetEvent(),
 		Verdict: verdict(r.GetStatus(), r.GetConclusion()), Conclusion: r.GetConclusion(),
 		Branch: r.GetHeadBranch(), SHA: r.GetHeadSHA(), URL: r.GetHTMLURL(),
-		Author: r.GetTriggeringActor().GetLogin(), StartedAt: r.GetRunStartedAt().Time, FinishedAt: r.GetUpdatedAt().Time,
+		Author: r.GetTriggeringActor().GetLogin(), ForChange: isForChange(r.GetEvent()), CreatedAt: r.GetCreatedAt().Time, StartedAt: r.GetRunStartedAt().Time, FinishedAt: r.GetUpdatedAt().Time,
 	}
 	if commit := r.GetHeadCommit(); commit != nil {
 		out.CommitTitle = firstLine(commit.GetMessage())
 	}
-	switch head := r.GetHeadRepository(); {
-	case head == nil:
-		out.HeadRepository = deletedFork
-	case head.GetID() != repositoryID:
-		out.HeadRepository = head.GetFullName()
+	for _, pr := range r.PullRequests {
+		if pr.GetBase().GetRepo().GetID() == repositoryID {
+			out.Changes = append(out.Changes, int64(pr.GetNumber()))
+			out.Base = pr.GetBase().GetRef()
+		}
 	}
+	out.HeadRepository = forkOf(r.GetHeadRepository(), repositoryID)
 	return out
+}
+
+// forkOf is fork for the API.
+func forkOf(head *github.Repository, repositoryID int64) string {
+	switch {
+	case head == nil:
+		return deletedFork
+	case head.GetID() != repositoryID:
+		return head.GetFullName()
+	default:
+		return ""
+	}
 }

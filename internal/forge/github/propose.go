@@ -56,17 +56,6 @@ func (a api) OpenChange(ctx context.Context, repo forge.Repository, p forge.Prop
 	return changeOf(made), nil
 }
 
-func changeOf(p *github.PullRequest) forge.Change {
-	state := p.GetState()
-	if p.GetMerged() || !p.GetMergedAt().IsZero() {
-		state = "merged"
-	}
-	return forge.Change{
-		Number: int64(p.GetNumber()), Title: p.GetTitle(), State: state, Draft: p.GetDraft(), SourceBranch: p.GetHead().GetRef(),
-		TargetBranch: p.GetBase().GetRef(), HeadSHA: p.GetHead().GetSHA(), Author: p.GetUser().GetLogin(), URL: p.GetHTMLURL(),
-	}
-}
-
 // proposedTree makes the blobs and the tree of a proposal.
 func (a api) proposedTree(ctx context.Context, repo forge.Repository, p forge.Proposal) (string, error) {
 	owner, name := split(repo)
@@ -268,7 +257,7 @@ func (a api) reversed(ctx context.Context, repo forge.Repository, sha, before, a
 }
 
 func (a api) blob(ctx context.Context, repo forge.Repository, path string, e *github.TreeEntry) ([]byte, error) {
-	if e.GetSize() > forge.LargestFile {
+	if e.GetSize() > forge.LargestChange {
 		return nil, fault.New(fault.TooLarge, "The file "+path+" is larger than 1 MiB, so it is not reverted.")
 	}
 	owner, name := split(repo)

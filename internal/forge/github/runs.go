@@ -3,7 +3,10 @@ package github
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 
 	"github.com/google/go-github/v89/github"
 
@@ -12,37 +15,33 @@ import (
 	"github.com/devflowfix/devflowfix/internal/forge/payload"
 )
 
-// FailedJobs lists the failed jobs of an attempt, over all pages.
-func (a api) FailedJobs(ctx context.Context, repo forge.Repository, run forge.Run) ([]forge.Job, error) {
+// Jobs lists the jobs of an attempt, over all pages.
+func (a api) Jobs(ctx context.Context, repo forge.Repository, run forge.Run) ([]forge.Job, error) {
 	owner, name := split(repo)
 	options := &github.ListOptions{PerPage: pageSize}
-	var failed []forge.Job
+	var jobs []forge.Job
 	for {
 		page, response, err := a.Actions.ListWorkflowJobsAttempt(ctx, owner, name, run.ID, run.Attempt, options)
 		if err != nil {
 			return nil, classify(err)
 		}
 		for _, j := range page.Jobs {
-			if hasFailed(j.GetConclusion()) {
-				failed = append(failed, jobOf(j))
-			}
+			jobs = append(jobs, jobOf(j))
 		}
 		if response.NextPage == 0 {
-			return failed, nil
+			return jobs, nil
 		}
 		options.Page = response.NextPage
 	}
 }
 
-func hasFailed(conclusion string) bool { return verdict("completed", conclusion) == forge.Failed }
-
 func jobOf(j *github.WorkflowJob) forge.Job {
 	job := forge.Job{
-		ID: j.GetID(), Name: j.GetName(), Conclusion: j.GetConclusion(), URL: j.GetHTMLURL(),
-		StartedAt: j.GetStartedAt().Time, FinishedAt: j.GetCompletedAt().Time,
+		ID: j.GetID(), Name: j.GetName(), Conclusion: j.GetConclusion(), Verdict: verdict(j.GetStatus(), j.GetConclusion()),
+		URL: j.GetHTMLURL(), StartedAt: j.GetStartedAt().Time, FinishedAt: j.GetCompletedAt().Time,
 	}
 	for _, step := range j.Steps {
-		if hasFailed(step.GetConclusion()) {
+		if verdict(step.GetStatus(), step.GetConclusion()) == forge.Failed {
 			job.FailedSteps = append(job.FailedSteps, step.GetName())
 		}
 	}
@@ -52,28 +51,63 @@ func jobOf(j *github.WorkflowJob) forge.Job {
 // maxRedirects is how often GitHub may send us on before it names the log.
 const maxRedirects = 3
 
-// LogTail reads the end of a job's log. GitHub answers with a link to a blob
-// store that is valid for a minute and must not see our token.
+// Log opens a job's log.
+func (a api) Log(ctx context.Context, repo forge.Repository, job forge.Job, limit int64) (io.ReadCloser, error) {
+	log, err := a.openLog(ctx, repo, job)
+	if err != nil {
+		return nil, err
+	}
+	return payload.Head(log, limit), nil
+}
+
+// LogTail reads the end of a job's log.
 func (a api) LogTail(ctx context.Context, repo forge.Repository, job forge.Job, limit int64) ([]byte, error) {
+	log, err := a.openLog(ctx, repo, job)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() //nolint:errcheck // read to its end or given up
+	tail := payload.NewTail(limit)
+	switch _, err := io.Copy(tail, log); {
+	case errors.Is(err, payload.ErrTooLong):
+		return nil, fault.Wrap(fault.Permanent, err, "The log is too long to be read.")
+	case err != nil:
+		return nil, unreadable(err)
+	}
+	return tail.Bytes(), nil
+}
+
+func (a api) openLog(ctx context.Context, repo forge.Repository, job forge.Job) (io.ReadCloser, error) {
 	owner, name := split(repo)
 	link, response, err := a.Actions.GetWorkflowJobLogs(ctx, owner, name, job.ID, maxRedirects)
 	if err != nil {
 		return nil, logFault(unlinked(response, err))
 	}
+	log, err := a.open(ctx, link)
+	return log, logFault(err)
+}
+
+// open opens what GitHub gave a link to: in a blob store, valid for a minute,
+// which must not see our token.
+func (a api) open(ctx context.Context, link *url.URL) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, link.String(), nil)
 	if err != nil {
-		return nil, fault.New(fault.Transient, "GitHub's link to the log is malformed.")
+		return nil, fault.New(fault.Transient, "GitHub's link to what it stores is malformed.")
 	}
-	tail, status, err := payload.Fetch(a.blobs, request, limit)
+	body, status, err := payload.Open(a.blobs, request)
 	switch {
 	case err != nil:
-		return nil, fault.Wrap(fault.Transient, err, "The log could not be read from GitHub. It is tried again.")
+		return nil, unreadable(err)
 	case status == http.StatusNotFound || status == http.StatusGone:
-		return nil, logFault(fault.New(fault.NotFound, ""))
+		return nil, fault.New(fault.NotFound, "GitHub does not store it any more.")
 	case status != http.StatusOK:
-		return nil, fault.New(fault.Transient, "The log could not be read from GitHub. It is tried again.")
+		return nil, unreadable(errors.New("the blob store answers " + strconv.Itoa(status)))
 	}
-	return tail, nil
+	return body, nil
+}
+
+func unreadable(err error) error {
+	return fault.Wrap(fault.Transient, err, "GitHub's store cannot be read. It is tried again.")
 }
 
 // unlinked gives go-github's plain error for an answer that is no redirect its

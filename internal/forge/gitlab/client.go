@@ -14,6 +14,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/egress"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/secret"
 )
 
 // requestTimeout bounds one API request; logs may take longer.
@@ -50,11 +51,15 @@ func (g *GitLab) Open(_ context.Context, a forge.Access) (forge.Forge, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Credentials, err, "DevFlowFix cannot use GitLab as configured. The operator checks GITLAB_URL.")
 	}
-	return api{client}, nil
+	return api{client, g.http, a.Token}, nil
 }
 
 // api is GitLab with one access.
-type api struct{ *gitlab.Client }
+type api struct {
+	*gitlab.Client
+	http  *http.Client // for what is read as a stream
+	token secret.Text
+}
 
 var _ forge.Forge = api{}
 

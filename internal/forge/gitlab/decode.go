@@ -73,6 +73,10 @@ func pipeline(p gjson.Result) *forge.Run {
 		Author:         payload.First(payload.Text, p.Get("user.username"), p.Get("commit.author.name")),
 		URL:            payload.String(a.Get("url"), payload.URL),
 		HeadRepository: fork(p.Get("merge_request")),
+		ForChange:      isForChange(a.Get("source").Str),
+		Base:           payload.String(p.Get("merge_request.target_branch"), payload.Text),
+		Jobs:           builds(p),
+		CreatedAt:      payload.Instant(a.Get("created_at")),
 		StartedAt:      payload.Instant(a.Get("created_at")),
 	}
 	if run.URL == "" {
@@ -82,10 +86,15 @@ func pipeline(p gjson.Result) *forge.Run {
 		run.FinishedAt = finished(a)
 		run.Attempt = run.FinishedAt.UnixMilli()
 	}
-	if run.Verdict == forge.Failed {
-		run.FailedJobs = failedBuilds(p)
+	if number := payload.Integer(p.Get("merge_request.iid")); number != 0 {
+		run.Changes = []int64{number}
 	}
 	return run
+}
+
+// isForChange reports whether a source starts pipelines for merge requests.
+func isForChange(source string) bool {
+	return source == "merge_request_event" || source == "external_pull_request_event"
 }
 
 // kind tells the pipelines of a project apart that run different jobs: a
@@ -99,9 +108,10 @@ func workflowName(name, source string) string {
 	if name != "" {
 		return name
 	}
-	switch source {
-	case "merge_request_event", "external_pull_request_event":
+	if isForChange(source) {
 		return "merge request pipeline"
+	}
+	switch source {
 	case "schedule":
 		return "scheduled pipeline"
 	case "parent_pipeline":
@@ -158,56 +168,100 @@ func fork(mr gjson.Result) string {
 	return fmt.Sprintf("project %d", source)
 }
 
-// failedBuilds lists the jobs that made the pipeline fail. The payload has the
-// latest build of each job, so what a retry has mended is not in it.
-func failedBuilds(p gjson.Result) []forge.Job {
+// builds lists the jobs of a pipeline. The payload has the latest build of each
+// job, so what a retry has mended is not in it.
+func builds(p gjson.Result) []forge.Job {
 	base := payload.String(p.Get("project.web_url"), payload.URL)
-	var failed []forge.Job
+	var jobs []forge.Job
 	p.Get("builds").ForEach(func(_, b gjson.Result) bool {
-		if b.Get("status").Str != "failed" || b.Get("allow_failure").Bool() {
-			return true
-		}
 		job := forge.Job{
-			ID:         payload.Integer(b.Get("id")),
-			Name:       payload.String(b.Get("name"), payload.Text),
-			Stage:      payload.String(b.Get("stage"), payload.Text),
-			Conclusion: payload.First(payload.Name, b.Get("failure_reason"), b.Get("status")),
-			StartedAt:  payload.Instant(b.Get("started_at")),
-			FinishedAt: payload.Instant(b.Get("finished_at")),
+			ID:           payload.Integer(b.Get("id")),
+			Name:         payload.String(b.Get("name"), payload.Text),
+			Stage:        payload.String(b.Get("stage"), payload.Text),
+			Conclusion:   payload.First(payload.Name, b.Get("failure_reason"), b.Get("status")),
+			Verdict:      jobVerdict(b.Get("status").Str, b.Get("allow_failure").Bool()),
+			AllowFailure: b.Get("allow_failure").Bool(),
+			StartedAt:    payload.Instant(b.Get("started_at")),
+			FinishedAt:   payload.Instant(b.Get("finished_at")),
 		}
 		if base != "" {
 			job.URL = fmt.Sprintf("%s/-/jobs/%d", base, job.ID)
 		}
-		failed = append(failed, job)
+		jobs = append(jobs, job)
 		return true
 	})
-	return failed
+	return jobs
 }
 
+// jobVerdict reads a job's status. A manual job that nobody has started is
+// manual or skipped.
+func jobVerdict(status string, allowFailure bool) forge.Verdict {
+	if status == "failed" && allowFailure {
+		return forge.Unsettled
+	}
+	return verdict(status)
+}
+
+// mergeRequest reads a Merge Request Hook. The user in it is who acted, and it
+// names the author by id alone; when it was closed or merged stands in none of
+// its fields but the time of that change.
 func mergeRequest(p gjson.Result) *forge.Change {
 	a := p.Get("object_attributes")
-	state := payload.String(a.Get("state"), payload.Name)
-	if state == "opened" {
-		state = "open"
+	action := a.Get("action").Str
+	out := &forge.Change{
+		ID:             payload.Integer(a.Get("id")),
+		Number:         payload.Integer(a.Get("iid")),
+		Title:          payload.String(a.Get("title"), payload.Text),
+		Body:           payload.String(a.Get("description"), payload.Long),
+		Labels:         payload.Strings(p.Get("labels.#.title"), payload.Text),
+		State:          state(payload.String(a.Get("state"), payload.Name)),
+		Draft:          a.Get("draft").Bool() || a.Get("work_in_progress").Bool(),
+		SourceBranch:   payload.String(a.Get("source_branch"), payload.Text),
+		TargetBranch:   payload.String(a.Get("target_branch"), payload.Text),
+		HeadSHA:        payload.String(a.Get("last_commit.id"), payload.Name),
+		HeadRepository: fork(a),
+		URL:            payload.String(a.Get("url"), payload.URL),
+		Approved:       action == "approved" || action == "approval",
+		UpdatedAt:      payload.Instant(a.Get("updated_at")),
 	}
-	return &forge.Change{
-		Number:       payload.Integer(a.Get("iid")),
-		Title:        payload.String(a.Get("title"), payload.Text),
-		State:        state,
-		Draft:        a.Get("draft").Bool() || a.Get("work_in_progress").Bool(),
-		SourceBranch: payload.String(a.Get("source_branch"), payload.Text),
-		TargetBranch: payload.String(a.Get("target_branch"), payload.Text),
-		HeadSHA:      payload.String(a.Get("last_commit.id"), payload.Name),
-		Author:       payload.String(p.Get("user.username"), payload.Text),
-		URL:          payload.String(a.Get("url"), payload.URL),
+	if author := payload.Integer(a.Get("author_id")); author == 0 || author == payload.Integer(p.Get("user.id")) {
+		out.Author = payload.String(p.Get("user.username"), payload.Text)
 	}
+	if action == "close" || action == "merge" {
+		out.ClosedAt = out.UpdatedAt
+	}
+	if out.Merged = out.State == "merged"; out.Merged {
+		out.MergeSHA = payload.First(payload.Name, a.Get("merge_commit_sha"), a.Get("squash_commit_sha"), a.Get("last_commit.id"))
+	}
+	if out.Merged && action == "merge" {
+		out.MergedAt = out.UpdatedAt
+	}
+	return out
 }
 
+// state is GitLab's state of a merge request in our word. One is locked for as
+// long as it is being merged.
+func state(word string) string {
+	if word == "opened" || word == "locked" {
+		return "open"
+	}
+	return word
+}
+
+// noCommit stands for the commit before a ref's first and after its last.
+const noCommit = "0000000000000000000000000000000000000000"
+
 func push(p gjson.Result) *forge.Push {
-	return &forge.Push{
+	out := &forge.Push{
 		Ref:    payload.String(p.Get("ref"), payload.Text),
 		Before: payload.String(p.Get("before"), payload.Name),
 		After:  payload.String(p.Get("after"), payload.Name),
 		Author: strings.TrimSpace(payload.First(payload.Text, p.Get("user_username"), p.Get("user_name"))),
 	}
+	out.Created, out.Deleted = out.Before == noCommit, out.After == noCommit
+	if branch, is := strings.CutPrefix(out.Ref, "refs/heads/"); is {
+		out.Branch = branch
+	}
+	out.Commits, out.Files = payload.Commits(p.Get("commits"), forge.MaxFiles)
+	return out
 }

@@ -134,8 +134,10 @@ func (p pipelineDoc) run() forge.Run {
 		ID: p.ID, Number: p.ID, Workflow: workflow, WorkflowKey: workflow, Trigger: p.Source,
 		Verdict: verdict(p.Status), Conclusion: p.Status, Branch: refName(p.Ref, p.Tag), SHA: p.SHA, URL: p.WebURL, Author: p.User.Username,
 	}
+	out.ForChange = isForChange(p.Source)
 	if p.CreatedAt != nil {
 		out.StartedAt = p.CreatedAt.UTC()
+		out.CreatedAt = out.StartedAt.Truncate(time.Second) // as hooks tell it
 	}
 	if p.FinishedAt != nil {
 		// Hooks tell the time to the second, and it counts as the attempt.

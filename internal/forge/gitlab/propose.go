@@ -15,40 +15,6 @@ import (
 	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
-// commit is what we read of a commit.
-type commit struct {
-	ID      string   `json:"id"`
-	Parents []string `json:"parent_ids"`
-	Message string   `json:"message"`
-}
-
-// requestDoc is what we read of a merge request.
-type requestDoc struct {
-	IID           int64  `json:"iid"`
-	SourceProject int64  `json:"source_project_id"`
-	Title         string `json:"title"`
-	State         string `json:"state"`
-	Draft         bool   `json:"draft"`
-	SourceBranch  string `json:"source_branch"`
-	TargetBranch  string `json:"target_branch"`
-	SHA           string `json:"sha"`
-	WebURL        string `json:"web_url"`
-	Author        struct {
-		Username string `json:"username"`
-	} `json:"author"`
-}
-
-func (m requestDoc) change() forge.Change {
-	out := forge.Change{
-		Number: m.IID, Title: m.Title, State: m.State, Draft: m.Draft, SourceBranch: m.SourceBranch, TargetBranch: m.TargetBranch,
-		HeadSHA: m.SHA, Author: m.Author.Username, URL: m.WebURL,
-	}
-	if m.State == "opened" {
-		out.State = "open"
-	}
-	return out
-}
-
 type requestsQuery struct {
 	Source string `url:"source_branch"`
 	Target string `url:"target_branch"`
@@ -64,38 +30,38 @@ func (a api) OpenChange(ctx context.Context, repo forge.Repository, p forge.Prop
 	if err := a.ensureBranch(ctx, repo, p); err != nil {
 		return forge.Change{}, err
 	}
-	var open []requestDoc
+	var open []changeDoc
 	_, err := a.call(ctx, http.MethodGet, of(repo, "merge_requests"), requestsQuery{Source: p.Branch, Target: p.Base, State: "opened"}, &open)
 	if err != nil {
 		return forge.Change{}, a.refused(ctx, repo, "", err)
 	}
 	for _, m := range open {
-		if m.SourceProject == repo.ID { // forks may have a branch of the name too
-			return m.change(), nil
+		if m.Source == repo.ID { // forks may have a branch of the name too
+			return m.forge(), nil
 		}
 	}
 	title := p.Title
 	if p.Draft {
 		title = "Draft: " + title
 	}
-	var made requestDoc
+	var made changeDoc
 	_, err = a.call(ctx, http.MethodPost, of(repo, "merge_requests"), map[string]any{
 		"source_branch": p.Branch, "target_branch": p.Base, "title": title, "description": forge.Fit(p.Body, longestNote), "remove_source_branch": true,
 	}, &made)
 	if err != nil {
 		return forge.Change{}, a.refused(ctx, repo, "", err)
 	}
-	if made.IID == 0 {
+	if made.Number == 0 {
 		return forge.Change{}, classify(errNoAnswer)
 	}
-	return made.change(), nil
+	return made.forge(), nil
 }
 
 // ensureBranch makes the branch with its commit, or finds it as it would make
 // it.
 func (a api) ensureBranch(ctx context.Context, repo forge.Repository, p forge.Proposal) error {
 	var there struct {
-		Commit commit `json:"commit"`
+		Commit commitDoc `json:"commit"`
 	}
 	_, err := a.call(ctx, http.MethodGet, of(repo, "repository/branches/%s", url.PathEscape(p.Branch)), nil, &there)
 	if err == nil {
@@ -115,7 +81,7 @@ func (a api) ensureBranch(ctx context.Context, repo forge.Repository, p forge.Pr
 	if len(actions) == 0 {
 		return &fault.Error{Kind: fault.Invalid, Field: "files", Sentence: "The proposal changes nothing: the files are like that already."}
 	}
-	var made commit
+	var made commitDoc
 	_, err = a.call(ctx, http.MethodPost, of(repo, "repository/commits"), map[string]any{
 		"branch": p.Branch, "start_sha": p.BaseSHA, "commit_message": p.CommitMessage, "actions": actions, "force": false,
 	}, &made)
@@ -155,9 +121,7 @@ func (f *file) mode() forge.FileMode {
 // file reads a file; nil when it is not there.
 func (a api) file(ctx context.Context, repo forge.Repository, path, ref string) (*file, error) {
 	var f file
-	_, err := a.call(ctx, http.MethodGet, of(repo, "repository/files/%s", url.PathEscape(path)), struct {
-		Ref string `url:"ref"`
-	}{ref}, &f)
+	_, err := a.call(ctx, http.MethodGet, of(repo, "repository/files/%s", url.PathEscape(path)), atRef{ref}, &f)
 	if err != nil {
 		if err = a.refused(ctx, repo, "file "+path, err); fault.Is(err, fault.NotFound) && fault.Code(err) != forge.RepositoryGone {
 			return nil, nil
@@ -248,7 +212,7 @@ func isFile(mode string) bool {
 
 // adopt checks that a branch is as the proposal makes it: one commit with the
 // same words on the same parent, which leaves the same files.
-func (a api) adopt(ctx context.Context, repo forge.Repository, p forge.Proposal, head commit) error {
+func (a api) adopt(ctx context.Context, repo forge.Repository, p forge.Proposal, head commitDoc) error {
 	if len(head.Parents) != 1 || head.Parents[0] != p.BaseSHA || strings.TrimSpace(head.Message) != strings.TrimSpace(p.CommitMessage) {
 		return branchTaken(p.Branch, nil)
 	}
@@ -289,7 +253,7 @@ func (a api) Revert(ctx context.Context, repo forge.Repository, sha, base string
 	if err := forge.CheckSHA(sha); err != nil {
 		return forge.Proposal{}, err
 	}
-	var culprit commit
+	var culprit commitDoc
 	if _, err := a.call(ctx, http.MethodGet, of(repo, "repository/commits/%s", url.PathEscape(sha)), nil, &culprit); err != nil {
 		return forge.Proposal{}, a.refused(ctx, repo, "commit "+sha, err)
 	}
@@ -297,7 +261,7 @@ func (a api) Revert(ctx context.Context, repo forge.Repository, sha, base string
 		return forge.Proposal{}, fault.New(fault.Invalid, "The first commit of a repository is not reverted.")
 	}
 	var branch struct {
-		Commit commit `json:"commit"`
+		Commit commitDoc `json:"commit"`
 	}
 	if _, err := a.call(ctx, http.MethodGet, of(repo, "repository/branches/%s", url.PathEscape(base)), nil, &branch); err != nil {
 		return forge.Proposal{}, a.refused(ctx, repo, "branch "+base, err)
@@ -312,7 +276,7 @@ func (a api) Revert(ctx context.Context, repo forge.Repository, sha, base string
 	return p, err
 }
 
-func (a api) reversed(ctx context.Context, repo forge.Repository, culprit commit, now string, changed []string) ([]forge.FileChange, error) {
+func (a api) reversed(ctx context.Context, repo forge.Repository, culprit commitDoc, now string, changed []string) ([]forge.FileChange, error) {
 	var files []forge.FileChange
 	var moved []string
 	for _, path := range changed {
@@ -329,7 +293,7 @@ func (a api) reversed(ctx context.Context, repo forge.Repository, culprit commit
 		}
 		f := forge.FileChange{Path: path, Delete: at[0] == nil}
 		if at[0] != nil {
-			if len(at[0].content) > forge.LargestFile {
+			if len(at[0].content) > forge.LargestChange {
 				return nil, fault.New(fault.TooLarge, "The file "+path+" is larger than 1 MiB, so it is not reverted.")
 			}
 			f.Content, f.Mode = at[0].content, at[0].mode()

@@ -1,10 +1,15 @@
 package gitlab
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
+
+	"github.com/xanzy/go-gitlab"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
@@ -23,51 +28,103 @@ type job struct {
 	FinishedAt    *time.Time `json:"finished_at"`
 }
 
-// FailedJobs lists the failed jobs of a pipeline, over all pages.
-func (a api) FailedJobs(ctx context.Context, repo forge.Repository, run forge.Run) ([]forge.Job, error) {
-	var failed []forge.Job
-	for next := 1; next != 0; {
-		var jobs []job
-		response, err := a.call(ctx, http.MethodGet, of(repo, "pipelines/%d/jobs", run.ID),
-			page{PerPage: pageSize, Page: next, Scope: []string{"failed"}}, &jobs)
-		if err != nil {
-			return nil, err
-		}
-		for _, j := range jobs {
-			if !j.AllowFailure && j.Status == "failed" {
-				failed = append(failed, j.forge())
+// Jobs lists the jobs of a pipeline as they are now, and the bridges to its
+// child pipelines, over all pages.
+func (a api) Jobs(ctx context.Context, repo forge.Repository, run forge.Run) ([]forge.Job, error) {
+	var jobs []forge.Job
+	for _, kind := range []string{"jobs", "bridges"} {
+		for next := 1; next != 0; {
+			var list []job
+			response, err := a.call(ctx, http.MethodGet, of(repo, "pipelines/%d/%s", run.ID, kind), page{PerPage: pageSize, Page: next}, &list)
+			if err != nil {
+				return nil, err
 			}
+			for _, j := range list {
+				jobs = append(jobs, j.forge())
+			}
+			next = response.NextPage
 		}
-		next = response.NextPage
 	}
-	return failed, nil
+	return jobs, nil
 }
 
 func (j job) forge() forge.Job {
-	out := forge.Job{ID: j.ID, Name: j.Name, Stage: j.Stage, Conclusion: j.Status, URL: j.WebURL}
-	if j.FailureReason != "" {
-		out.Conclusion = j.FailureReason
+	return forge.Job{
+		ID: j.ID, Name: j.Name, Stage: j.Stage, Conclusion: cmp.Or(j.FailureReason, j.Status),
+		Verdict: jobVerdict(j.Status, j.AllowFailure), AllowFailure: j.AllowFailure, URL: j.WebURL,
+		StartedAt: instant(j.StartedAt), FinishedAt: instant(j.FinishedAt),
 	}
-	if j.StartedAt != nil {
-		out.StartedAt = *j.StartedAt
+}
+
+// instant is a time that may be null.
+func instant(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
 	}
-	if j.FinishedAt != nil {
-		out.FinishedAt = *j.FinishedAt
+	return *t
+}
+
+// Log opens a job's trace.
+func (a api) Log(ctx context.Context, repo forge.Repository, j forge.Job, limit int64) (io.ReadCloser, error) {
+	trace, err := a.openTrace(ctx, repo, j)
+	if err != nil {
+		return nil, err
 	}
-	return out
+	return payload.Head(trace, limit), nil
 }
 
 // LogTail reads the end of a job's trace.
 func (a api) LogTail(ctx context.Context, repo forge.Repository, j forge.Job, limit int64) ([]byte, error) {
-	tail := payload.NewTail(limit)
-	_, err := a.call(ctx, http.MethodGet, of(repo, "jobs/%d/trace", j.ID), nil, tail)
-	switch {
-	case errors.Is(err, payload.ErrTooLong):
-		return nil, fault.Wrap(fault.Permanent, err, "The log is too long to be read.")
-	case fault.Is(err, fault.NotFound):
-		return nil, fault.Wrap(fault.NotFound, err, "GitLab has no log of this job: it was erased, or the job never ran.")
-	case err != nil:
+	trace, err := a.openTrace(ctx, repo, j)
+	if err != nil {
 		return nil, err
 	}
+	defer trace.Close() //nolint:errcheck // read to its end or given up
+	tail := payload.NewTail(limit)
+	switch _, err := io.Copy(tail, trace); {
+	case errors.Is(err, payload.ErrTooLong):
+		return nil, fault.Wrap(fault.Permanent, err, "The log is too long to be read.")
+	case err != nil:
+		return nil, classify(err)
+	}
 	return tail.Bytes(), nil
+}
+
+// openTrace opens a job's trace. One that was erased is empty, not missing.
+func (a api) openTrace(ctx context.Context, repo forge.Repository, j forge.Job) (io.ReadCloser, error) {
+	body, err := a.stream(ctx, of(repo, "jobs/%d/trace", j.ID), nil)
+	if err == nil {
+		trace := bufio.NewReader(body)
+		if _, empty := trace.Peek(1); !errors.Is(empty, io.EOF) {
+			return struct {
+				io.Reader
+				io.Closer
+			}{trace, body}, nil
+		}
+		body.Close() //nolint:errcheck // it has ended
+		err = fault.New(fault.NotFound, "")
+	}
+	if fault.Is(err, fault.NotFound) {
+		err = fault.Wrap(fault.NotFound, err, "GitLab has no log of this job: it was erased, or the job never ran.")
+	}
+	return nil, err
+}
+
+// stream opens what the API answers with as a stream. The client can only copy
+// it to its end.
+func (a api) stream(ctx context.Context, path string, in any) (io.ReadCloser, error) {
+	request, err := a.NewRequest(http.MethodGet, path, in, []gitlab.RequestOptionFunc{gitlab.WithContext(ctx)})
+	if err != nil {
+		return nil, fault.Wrap(fault.Permanent, err, "GitLab cannot be asked that.")
+	}
+	request.Header.Set("Authorization", "Bearer "+a.token.Reveal())
+	response, err := a.http.Do(request.Request)
+	if err != nil {
+		return nil, classify(err)
+	}
+	if err := gitlab.CheckResponse(response); err != nil {
+		response.Body.Close() //nolint:errcheck // CheckResponse has read what matters
+		return nil, classify(err)
+	}
+	return response.Body, nil
 }

@@ -54,9 +54,10 @@ func (t *Tail) Bytes() []byte {
 	return kept
 }
 
-// Fetch requests a text and returns its last limit bytes, cut at the start of
-// a line, and the status. Its errors do not show the URL, which may be signed.
-func Fetch(client *http.Client, request *http.Request, limit int64) ([]byte, int, error) {
+// Open requests what is stored somewhere and returns it as a stream, or with
+// another status than OK nothing. Its errors do not show the URL, which may be
+// signed.
+func Open(client *http.Client, request *http.Request) (io.ReadCloser, int, error) {
 	response, err := client.Do(request)
 	if err != nil {
 		if hidden := (*url.Error)(nil); errors.As(err, &hidden) {
@@ -64,13 +65,17 @@ func Fetch(client *http.Client, request *http.Request, limit int64) ([]byte, int
 		}
 		return nil, 0, err
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end or given up
 	if response.StatusCode != http.StatusOK {
+		response.Body.Close() //nolint:errcheck // nobody reads it
 		return nil, response.StatusCode, nil
 	}
-	tail := NewTail(limit)
-	if _, err := io.Copy(tail, response.Body); err != nil {
-		return nil, response.StatusCode, err
-	}
-	return tail.Bytes(), response.StatusCode, nil
+	return response.Body, response.StatusCode, nil
+}
+
+// Head is a stream that ends after limit bytes of another, which it closes.
+func Head(stream io.ReadCloser, limit int64) io.ReadCloser {
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(stream, limit), stream}
 }

@@ -5,6 +5,8 @@
 package payload
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +21,7 @@ const (
 	Path = 500  // full names of repositories
 	Text = 1000 // titles, branches
 	URL  = 2000
+	Long = 64 << 10 // messages, descriptions
 )
 
 // Integer reads a whole number of at most 64 bits; anything else is zero.
@@ -38,7 +41,11 @@ func String(r gjson.Result, limit int) string {
 	if r.Type != gjson.String {
 		return ""
 	}
-	s := r.Str
+	return Cut(r.Str, limit)
+}
+
+// Cut makes a text fit: at most limit bytes, and fit for PostgreSQL.
+func Cut(s string, limit int) string {
 	if len(s) > limit {
 		s = s[:limit]
 	}
@@ -57,6 +64,48 @@ func First(limit int, results ...gjson.Result) string {
 	}
 	return ""
 }
+
+// Strings reads a list of strings, each cut to at most limit bytes. What is no
+// string, or empty, is left out.
+func Strings(r gjson.Result, limit int) []string {
+	var all []string
+	if !r.IsArray() {
+		return nil
+	}
+	r.ForEach(func(_, item gjson.Result) bool {
+		if s := String(item, limit); s != "" {
+			all = append(all, s)
+		}
+		return true
+	})
+	return all
+}
+
+// Paths collects the paths of files, each once, and at most a number of them.
+type Paths struct {
+	most int
+	seen map[string]bool
+}
+
+// NewPaths returns an empty collection that takes at most that many.
+func NewPaths(most int) *Paths { return &Paths{most: most, seen: map[string]bool{}} }
+
+// Add takes paths; it reports false when there were too many.
+func (p *Paths) Add(paths ...string) bool {
+	for _, path := range paths {
+		if path == "" || p.seen[path] {
+			continue
+		}
+		if len(p.seen) == p.most {
+			return false
+		}
+		p.seen[path] = true
+	}
+	return true
+}
+
+// Sorted are the paths in order.
+func (p *Paths) Sorted() []string { return slices.Sorted(maps.Keys(p.seen)) }
 
 // Line reads the first line of a string.
 func Line(r gjson.Result, limit int) string {
