@@ -53,6 +53,7 @@ func (s *Sim) githubRoutes() http.Handler {
 	repo("GET /actions/jobs/{job}/logs", readLogs, s.githubJobLogs)
 
 	s.githubCodeRoutes(repo)
+	s.githubActRoutes(repo)
 	s.githubUserRoutes(plain)
 	s.githubAppRoutes(plain)
 	s.githubApplicationRoutes(plain)
