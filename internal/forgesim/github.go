@@ -47,7 +47,7 @@ func (s *Sim) githubRoutes() http.Handler {
 	repo("GET /actions/runs/{run}/jobs", readActions, s.onRun(s.githubListJobs))
 	repo("GET /actions/runs/{run}/attempts/{attempt}", readActions, s.onRun(s.githubShowAttempt))
 	repo("GET /actions/runs/{run}/attempts/{attempt}/jobs", readActions, s.onRun(s.githubAttemptJobs))
-	repo("POST /actions/runs/{run}/rerun-failed-jobs", writeActions, s.onRun(s.githubRerun))
+	repo("POST /actions/runs/{run}/rerun-failed-jobs", writeActions, s.onRun(s.githubRerunFailed))
 	repo("POST /actions/runs/{run}/rerun", writeActions, s.onRun(s.githubRerun))
 	repo("GET /actions/jobs/{job}", readActions, s.githubShowJob)
 	repo("GET /actions/jobs/{job}/logs", readLogs, s.githubJobLogs)

@@ -59,6 +59,14 @@ func (c *call) into(v any) (answer, bool) {
 // https://docs.github.com/actions/how-tos/manage-workflow-runs/re-run-workflows-and-jobs
 func (s *Sim) isTooOld(run *Run) bool { return s.now().Sub(run.CreatedAt) > 30*24*time.Hour }
 
+// githubRerunFailed runs failed jobs again, of which there must be some.
+func (s *Sim) githubRerunFailed(c *call, run *Run) answer {
+	if a := run.latest(); a.Phase == Completed && a.Conclusion == "success" {
+		return githubForbidden("This workflow run cannot be rerun")
+	}
+	return s.githubRerun(c, run)
+}
+
 func (s *Sim) githubRerunJob(c *call) answer {
 	run, _, _, there := s.jobByID(c.repo, c.number("job"))
 	if !there {
@@ -234,9 +242,22 @@ func (s *Sim) githubMakeRef(c *call) answer {
 	case taken:
 		return githubError(http.StatusUnprocessableEntity, "Reference already exists")
 	}
+	if s.lacksWorkflows(c, commit) {
+		return githubForbidden("refusing to allow a GitHub App to create or update workflow without `workflows` permission")
+	}
 	c.repo.Heads[branch] = commit
 	s.afterPush(c.repo, pushed{branch: branch, before: zeroSHA, after: commit.SHA}, false)
 	return created(s.githubRef(c.repo, branch))
+}
+
+// lacksWorkflows reports whether an installation brings a commit that changes
+// workflows, and may not.
+// https://docs.github.com/rest/git/refs#create-a-reference
+func (s *Sim) lacksWorkflows(c *call, commit Commit) bool {
+	return c.who.is(installationToken) && s.permissionsOf(c.who.cred)["workflows"] != "write" &&
+		slices.ContainsFunc(s.historyOf(c.repo).diff(commit.Parent, commit.SHA), func(f change) bool {
+			return strings.HasPrefix(f.path, ".github/workflows/")
+		})
 }
 
 func (s *Sim) githubListPulls(c *call) answer {

@@ -21,6 +21,9 @@ func (a api) refused(ctx context.Context, repo forge.Repository, permission, thi
 	if isUnprocessable(err) {
 		return fault.Wrap(fault.Permanent, err, "GitHub does not accept it: "+messageOf(err)+".")
 	}
+	if strings.Contains(messageOf(err), "create or update workflow") {
+		permission = "workflows: write" // GitHub guards .github/workflows by a permission of its own
+	}
 	err = classify(err)
 	lacking := func() error {
 		return &fault.Error{Kind: fault.Credentials, Code: forge.MissingPermission, Cause: err,
@@ -90,7 +93,7 @@ func (a api) Rerun(ctx context.Context, repo forge.Repository, runID int64, scop
 		return refuse(fault.Conflict, forge.StillRunning, "The run has not ended yet, or runs again already.")
 	case strings.Contains(text, "over a month ago"), strings.Contains(text, "too old"):
 		return refuse(fault.Invalid, forge.TooOld, "The run is too old: GitHub runs it again for 30 days. Push a commit, or start the workflow anew.")
-	case strings.Contains(text, "no failed jobs"), strings.Contains(text, "cannot be retried"), strings.Contains(text, "cannot be rerun"):
+	case strings.Contains(text, "cannot be rerun"):
 		return refuse(fault.Conflict, forge.NothingToRerun, "GitHub has nothing to run again: no job of the run failed, or its workflow is gone.")
 	}
 	return a.refused(ctx, repo, "actions: write", "run "+fmt.Sprint(runID), err)

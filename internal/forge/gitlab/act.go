@@ -48,7 +48,12 @@ func messageOf(err error) string {
 	if !is {
 		return ""
 	}
-	return refused.Message
+	// The client prints the document that it found: {message: …}.
+	text := strings.TrimSuffix(refused.Message, "}")
+	for _, key := range []string{"{message: ", "{error: "} {
+		text = strings.TrimPrefix(text, key)
+	}
+	return text
 }
 
 // Rerun retries failed jobs, or one job. GitLab has no request that runs a
