@@ -278,6 +278,11 @@ type Forge interface {
 	DeliveryLog
 	RunLog
 	Code
+	Reruns
+	Comments
+	Checks
+	Writers
+	Proposals
 }
 
 // Identity tells whose access it is.

@@ -192,8 +192,8 @@ func (w *statusWriter) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// largestRequest bounds the body of an API request.
-const largestRequest = 1 << 20
+// largestRequest bounds the body of an API request, which may be a file.
+const largestRequest = 8 << 20
 
 // api is what happens around every API request: it is logged, and may meet a
 // fault instead of its handler.

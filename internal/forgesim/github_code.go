@@ -214,22 +214,18 @@ func (s *Sim) githubFile(r *Repository, ref, path, content string) answer {
 
 // githubBlob answers with a file by its hash, raw when that is asked for.
 func (s *Sim) githubBlob(c *call) answer {
-	for _, files := range s.historyOf(c.repo).Trees {
-		for _, content := range files {
-			sha := blobID(content)
-			switch {
-			case sha != c.r.PathValue("sha"):
-			case strings.Contains(c.r.Header.Get("Accept"), "raw"):
-				return ok(content).with("Content-Type", "application/vnd.github.v3.raw; charset=utf-8")
-			default:
-				return ok(object{
-					"sha": sha, "node_id": nodeID("Blob", s.accountID(sha)), "size": len(content), "encoding": "base64",
-					"content": base64.StdEncoding.EncodeToString([]byte(content)), "url": s.githubAPIURL("/repos/" + c.repo.FullName + "/git/blobs/" + sha),
-				})
-			}
-		}
+	sha := c.r.PathValue("sha")
+	content, there := s.historyOf(c.repo).blobOf(sha)
+	switch {
+	case !there:
+		return githubNotFound()
+	case strings.Contains(c.r.Header.Get("Accept"), "raw"):
+		return ok(content).with("Content-Type", "application/vnd.github.v3.raw; charset=utf-8")
 	}
-	return githubNotFound()
+	return ok(object{
+		"sha": sha, "node_id": nodeID("Blob", s.accountID(sha)), "size": len(content), "encoding": "base64",
+		"content": base64.StdEncoding.EncodeToString([]byte(content)), "url": s.githubAPIURL("/repos/" + c.repo.FullName + "/git/blobs/" + sha),
+	})
 }
 
 func (s *Sim) githubBranch(c *call) answer {

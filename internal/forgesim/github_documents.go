@@ -35,6 +35,9 @@ func (s *Sim) githubUser(login string) object {
 		"avatar_url": s.githubWebURL("/avatars/" + strconv.FormatInt(id, 10)),
 		"url":        api, "html_url": s.githubWebURL("/" + login), "type": "User", "site_admin": false,
 	}
+	if strings.HasSuffix(login, "[bot]") {
+		doc["type"], doc["node_id"] = "Bot", nodeID("Bot", id)
+	}
 	for k, suffix := range userLinks {
 		doc[k] = api + suffix
 	}

@@ -108,6 +108,9 @@ func (s *Sim) githubRerun(_ *call, run *Run) answer {
 	if run.latest().Phase != Completed {
 		return githubError(http.StatusForbidden, "This workflow is already running")
 	}
+	if s.isTooOld(run) {
+		return githubError(http.StatusForbidden, "Unable to retry this workflow run because it was created over a month ago")
+	}
 	s.rerun(run)
 	return answer{status: http.StatusCreated, body: object{}}
 }

@@ -42,6 +42,7 @@ func (s *Sim) gitlabRoutes() http.Handler {
 	project("GET", "/jobs/{job}/trace", noAccess, s.gitlabTrace)
 
 	s.gitlabCodeRoutes(project)
+	s.gitlabActRoutes(project)
 	mux.Handle("/", s.handle(func(*call) answer {
 		return answer{status: http.StatusNotFound, body: object{"error": "404 Not Found"}}
 	}))

@@ -12,6 +12,9 @@ import (
 type history struct {
 	Commits map[string]Commit `json:"commits"`
 	Trees   map[string]tree   `json:"trees"`
+	// Modes are the modes of files that are not regular, by tree and path.
+	Modes map[string]map[string]string `json:"modes,omitempty"`
+	Blobs map[string]string            `json:"blobs,omitempty"` // that were made by themselves
 }
 
 // tree maps the path of a file to its content.
@@ -165,7 +168,7 @@ func (h *history) plant(c *Commit, spec commitSpec) {
 	if len(spec.files)+len(spec.remove)+len(c.Merged) == 0 && spec.revert == "" {
 		files[inventedFile] = fmt.Sprintf("package checkout\n\n// %s\n", c.SHA)
 	}
-	h.Trees[c.TreeID] = files
+	c.TreeID = h.keep(files, h.Modes[h.Commits[c.Parent].TreeID])
 	h.Commits[c.SHA] = *c
 }
 

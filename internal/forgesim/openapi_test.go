@@ -193,6 +193,7 @@ func TestGitHubAnswersHaveTheDescribedShape(t *testing.T) {
 	api.Paths["/app/installations"]["get"].Responses["200"].Content["application/json"] = list
 	t.Run("repository", func(t *testing.T) { checkRepositoryAnswers(t, &api) })
 	t.Run("App", func(t *testing.T) { checkAppAnswers(t, &api) })
+	t.Run("what is written", func(t *testing.T) { checkActAnswers(t, &api) })
 	t.Run("person", func(t *testing.T) { checkPersonAnswers(t, &api) })
 	t.Run("code", func(t *testing.T) { checkCodeAnswers(t, &api) })
 	t.Run("events of pull requests", func(t *testing.T) { checkPullEvents(t, &api) })

@@ -76,7 +76,6 @@ func (s *Sim) newCommit(r *Repository, branch string, spec commitSpec) Commit {
 		c.Message = messages[n%int64(len(messages))]
 	}
 	seed := fmt.Sprintf("%s %s %d", r.FullName, branch, n)
-	c.TreeID = gitHash("tree " + seed)
 	if c.SHA == "" {
 		c.SHA = gitHash("commit " + seed)
 	}

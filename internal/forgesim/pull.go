@@ -79,9 +79,8 @@ func (s *Sim) OpenPull(spec PullSpec) (Pull, error) {
 	}
 	fork, _ := s.historyOf(r).mergeBase(base.SHA, head.SHA)
 	p := &Pull{
-		Provider: r.Provider, RepositoryID: r.ID, ID: s.newID(pullIDs), Number: s.nextPull(r), Title: spec.Title, Body: spec.Body,
-		Labels: spec.Labels, Author: spec.Author, Branch: spec.Branch, Target: spec.Target, Fork: spec.Fork, Draft: spec.Draft,
-		State: "open", HeadSHA: head.SHA, BaseSHA: fork.SHA, CreatedAt: s.now(), UpdatedAt: s.now(),
+		Title: spec.Title, Body: spec.Body, Labels: spec.Labels, Author: spec.Author, Branch: spec.Branch, Target: spec.Target,
+		Fork: spec.Fork, Draft: spec.Draft, HeadSHA: head.SHA, BaseSHA: fork.SHA,
 	}
 	if p.Title == "" {
 		p.Title = title(head.Message)
@@ -89,10 +88,17 @@ func (s *Sim) OpenPull(spec PullSpec) (Pull, error) {
 	if p.Author == "" {
 		p.Author = head.Author
 	}
+	s.addPull(r, p)
+	return p.clone(), nil
+}
+
+// addPull opens a pull request that is described, and tells of it.
+func (s *Sim) addPull(r *Repository, p *Pull) {
+	p.Provider, p.RepositoryID, p.ID, p.Number = r.Provider, r.ID, s.newID(pullIDs), s.nextPull(r)
+	p.State, p.CreatedAt, p.UpdatedAt = "open", s.now(), s.now()
 	s.state.Pulls = append(s.state.Pulls, p)
 	s.changed()
 	s.tell(s.pullEvent(r, p, "opened", p.Author))
-	return p.clone(), nil
 }
 
 // nextPull is a number that no pull request of the repository has, nor a run

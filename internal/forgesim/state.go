@@ -32,6 +32,8 @@ type state struct {
 
 	Histories map[int64]*history `json:"histories,omitempty"` // by repository
 	Pulls     []*Pull            `json:"pulls,omitempty"`     // oldest first
+	Comments  []*Comment         `json:"comments,omitempty"`  // oldest first
+	Checks    []*CheckRun        `json:"checks,omitempty"`    // oldest first
 
 	App           *App             `json:"app,omitempty"`
 	Installations []*Installation  `json:"installations,omitempty"`
@@ -58,6 +60,8 @@ const (
 	deliveryIDs   base = 23_081_590_781_665_280
 	requestIDs    base = 4_000_000
 	pullIDs       base = 2_900_000_000
+	commentIDs    base = 3_400_000_000
+	checkIDs      base = 56_100_000_000
 	artifactIDs   base = 4_700_000_000
 
 	appIDs          base = 1_400_000

@@ -69,12 +69,7 @@ var gitlabEvents = map[string]string{
 // GitLab returns GitLab's example payloads: the test files of its Go client.
 func GitLab(tb testing.TB) []Payload {
 	tb.Helper()
-	out, err := exec.Command("go", "mod", "download", "-json", gitlabClient).Output()
-	var module struct{ Dir string }
-	if err != nil || json.Unmarshal(out, &module) != nil || module.Dir == "" {
-		tb.Fatalf("GitLab's examples in %s could not be had (can go download modules?): %v\n%s", gitlabClient, err, out)
-	}
-	files, err := filepath.Glob(filepath.Join(module.Dir, "testdata", "webhooks", "*.json"))
+	files, err := filepath.Glob(filepath.Join(gitlabExamples(tb), "webhooks", "*.json"))
 	if err != nil || len(files) == 0 {
 		tb.Fatalf("GitLab's client has no examples: %v", err)
 	}
@@ -97,6 +92,27 @@ func GitLab(tb testing.TB) []Payload {
 		payloads = append(payloads, Payload{Event: event, File: filepath.Base(file), Body: body})
 	}
 	return payloads
+}
+
+// GitLabAnswer returns an example of an answer of GitLab's API: a test file of
+// its Go client.
+func GitLabAnswer(tb testing.TB, file string) []byte {
+	tb.Helper()
+	body, err := os.ReadFile(filepath.Join(gitlabExamples(tb), file))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return body
+}
+
+func gitlabExamples(tb testing.TB) string {
+	tb.Helper()
+	out, err := exec.Command("go", "mod", "download", "-json", gitlabClient).Output()
+	var module struct{ Dir string }
+	if err != nil || json.Unmarshal(out, &module) != nil || module.Dir == "" {
+		tb.Fatalf("GitLab's examples in %s could not be had (can go download modules?): %v\n%s", gitlabClient, err, out)
+	}
+	return filepath.Join(module.Dir, "testdata")
 }
 
 // fromNPM returns a file of an npm package. It is fetched once by npm and kept

@@ -69,7 +69,17 @@ func (g *GitHub) Open(ctx context.Context, a forge.Access) (forge.Forge, error) 
 	if err != nil {
 		return nil, err
 	}
-	return api{client, g.blobs}, nil
+	return api{client, g.blobs, g.appOf(a)}, nil
+}
+
+// appOf is the id of the App that an access belongs to; zero for tokens.
+func (g *GitHub) appOf(a forge.Access) int64 {
+	if a.Installation == 0 {
+		return 0
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.app.ID
 }
 
 func (g *GitHub) client(ctx context.Context, a forge.Access) (*github.Client, error) {
@@ -158,6 +168,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 type api struct {
 	*github.Client
 	blobs *http.Client
+	app   int64 // whose installation it is; zero for tokens
 }
 
 var _ forge.Forge = api{}
