@@ -258,6 +258,18 @@ func TestRevert(t *testing.T) {
 	})
 }
 
+func TestAFileThatBecameAFolderIsReverted(t *testing.T) {
+	overBoth(t, func(t *testing.T, s *stage) {
+		s.push(t, forgesim.PushSpec{Files: map[string]string{"a": "1\n"}})
+		culprit := s.push(t, forgesim.PushSpec{Remove: []string{"a"}, Files: map[string]string{"a/b": "2\n"}})
+		p, err := s.Revert(t.Context(), s.repo, culprit.SHA, "main")
+		want := []forge.FileChange{{Path: "a", Content: []byte("1\n"), Mode: forge.RegularFile}, {Path: "a/b", Delete: true}}
+		if diff := cmp.Diff(want, p.Files); err != nil || diff != "" {
+			t.Errorf("Revert: %v (-want +got):\n%s", err, diff)
+		}
+	})
+}
+
 func TestAMergeIsRevertedToItsFirstParent(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *stage) {
 		base := s.push(t, forgesim.PushSpec{Files: map[string]string{"a": "1\n", "b": "1\n"}})

@@ -216,9 +216,9 @@ const gitlabLongest = 1_000_000
 func (s *Sim) gitlabNote(r *Repository, m *Comment) object {
 	return object{
 		"id": m.ID, "type": nil, "body": m.Body, "author": s.gitlabUser(m.Author), "created_at": gitlabTime(m.CreatedAt),
-		"updated_at": gitlabTime(m.UpdatedAt), "system": false, "noteable_id": m.Number, "noteable_type": "MergeRequest", "project_id": r.ID,
-		"resolvable": false, "confidential": false, "internal": false, "imported": false, "imported_from": "none", "noteable_iid": m.Number,
-		"commands_changes": object{},
+		"updated_at": gitlabTime(m.UpdatedAt), "system": false, "project_id": r.ID, "resolvable": false, "confidential": false,
+		"internal": false, "imported": false, "imported_from": "none", "commands_changes": object{},
+		"noteable_id": m.Number, "noteable_iid": m.Number, "noteable_type": "MergeRequest", //nolint:misspell // GitLab's word
 	}
 }
 

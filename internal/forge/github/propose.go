@@ -234,6 +234,9 @@ func (a api) reversed(ctx context.Context, repo forge.Repository, sha, before, a
 		if err != nil {
 			return nil, err
 		}
+		if current.GetType() == "tree" {
+			current = nil // a folder is where the file was, or is to be
+		}
 		if !sameEntry(current, c.after) {
 			moved = append(moved, path)
 			continue
