@@ -20,12 +20,16 @@ function staleParts() {
   return [...document.querySelectorAll("[data-live]")].filter((p) => heardOf(p, p.shownAt ?? pageAskedAt));
 }
 
+// How many links and forms are on their way. htmx asks an element how its answer
+// is to be shown when the answer is there, so none may be taken away meanwhile.
+let underWay = 0;
+
 // When what is shown was asked for: what is heard of later may not be in it.
 let pageAskedAt = 0;
 
 async function bring(parts) {
   const main = document.getElementById("main");
-  if (bringing || document.hidden || parts.length === 0) return;
+  if (bringing || underWay > 0 || document.hidden || parts.length === 0) return;
   bringing = true;
   const askedAt = performance.now();
   try {
@@ -33,13 +37,13 @@ async function bring(parts) {
     if (answer.status >= 500) return; // the next change asks again
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     // Another page may be shown by now.
-    if (main.isConnected) parts.forEach((part) => replace(part, page.getElementById(part.id), askedAt));
+    if (main.isConnected && underWay === 0) parts.forEach((part) => replace(part, page.getElementById(part.id), askedAt));
   } catch {
     return; // the server is gone; when the stream begins anew, everything is asked for
   } finally {
     bringing = false;
   }
-  later(staleParts());
+  if (underWay === 0) later(staleParts());
 }
 
 function replace(part, fresh, askedAt) {
@@ -70,11 +74,17 @@ function note(topics) {
 }
 
 document.addEventListener("htmx:beforeRequest", (e) => {
-  if (e.detail.target.id === "main") e.detail.xhr.askedAt = performance.now();
+  if (e.detail.target.id !== "main") return;
+  e.detail.xhr.askedAt = performance.now();
+  underWay++;
 });
 document.addEventListener("htmx:afterSwap", (e) => {
   if (e.detail.xhr?.askedAt === undefined) return;
   pageAskedAt = e.detail.xhr.askedAt;
+});
+document.addEventListener("htmx:afterRequest", (e) => {
+  if (e.detail.xhr?.askedAt === undefined) return;
+  underWay--;
   later(staleParts());
 });
 
