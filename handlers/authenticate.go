@@ -39,7 +39,11 @@ func NewSessions(store scs.Store, https bool) *Sessions {
 	if https {
 		m.Cookie.Name = "__Host-devflowfix"
 	}
-	m.ErrorFunc = fail
+	m.ErrorFunc = func(w http.ResponseWriter, r *http.Request, err error) {
+		if r.Context().Err() == nil { // else nobody is there to answer: pages drop what they need no more
+			fail(w, r, err)
+		}
+	}
 	return m
 }
 

@@ -118,7 +118,7 @@ func logFailure(r *http.Request, err error) int {
 
 // frame is what surrounds a page.
 func (d Deps) frame(r *http.Request, section, title string) web.Frame {
-	f := web.Frame{Title: title, Section: section, Now: d.Now()}
+	f := web.Frame{Title: title, Section: section, Address: r.URL.RequestURI(), Now: d.Now()}
 	if id, known := auth.From(r.Context()); known {
 		f.Viewer = web.Viewer{Name: id.Name, Operator: id.Admin}
 	}

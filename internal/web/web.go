@@ -34,6 +34,7 @@ const (
 type Frame struct {
 	Title   string
 	Section string // of the navigation; may be empty
+	Address string // of the page itself, from which its live parts are fetched anew
 	// Viewer is who looks; the zero Viewer when nobody has logged in.
 	Viewer Viewer
 	Notice Notice
@@ -67,8 +68,8 @@ func Show(w http.ResponseWriter, status int, p Page, formsTo string) error {
 	// Another site that gets a form learns our origin, and no address.
 	h.Set("Referrer-Policy", "strict-origin")
 	w.WriteHeader(status)
-	_, err := text.WriteTo(w)
-	return err
+	_, _ = text.WriteTo(w) // who has gone away reads no failure either
+	return nil
 }
 
 func policy(formsTo string) string {

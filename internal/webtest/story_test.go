@@ -158,3 +158,30 @@ func TestFormsWorkWithoutScripts(t *testing.T) {
 		t.Errorf("a wrong name leads to %d %s %s", unknown.Status, unknown.Location(), page)
 	}
 }
+
+func TestAPageWhoseLoginHasEndedAsksForAnother(t *testing.T) {
+	t.Parallel()
+	w := harness.Start(t, harness.Options{})
+	here := settle(t, w)
+	b := person(t, w, "mira")
+	b.Open(here.connection)
+	b.Sees("healthy")
+	w.Rows(`UPDATE sessions SET expiry = now() RETURNING token`)
+	// A change of the connection lets the page ask for its parts.
+	w.Rows(`UPDATE repository_connections SET health_reason = 'It is changed.' RETURNING id`)
+	b.IsAt("/login?return_to=")
+}
+
+func TestAPageFollowsWhatHappensElsewhere(t *testing.T) {
+	t.Parallel()
+	w := harness.Start(t, harness.Options{})
+	here := settle(t, w)
+	b := person(t, w, "mira")
+	b.Open("/repositories")
+	b.Click("acme/shop")
+	b.Sees("Deliveries arrive and are signed as they should be.")
+	here.mira.Post(here.connection+"/pause", nil)
+	b.Sees("You have paused the connection.")
+	here.mira.Post(here.connection+"/disconnect", map[string][]string{"delete_webhook": {"true"}})
+	b.Sees("You have no connection rpc_")
+}

@@ -5,52 +5,104 @@
 
 // A part of a page that shows something live names its topics in data-live:
 // ids of connections, or the kinds connection and incident. The server says
-// which have changed; the part is then fetched anew, from the page itself.
-const changed = new Set();
+// which have changed; the page is then fetched once more, and its stale parts
+// are put in the place of those that are shown.
+const heard = new Map(); // topic to when it was last heard of
+let bringing = false;
 let soon = 0;
 
-function fetchPart(part) {
-  if (part.isConnected && !document.hidden) {
-    htmx.ajax("GET", location.pathname + location.search, { source: part, target: part, select: "#" + part.id, swap: "outerHTML" });
-  }
+function heardOf(part, since) {
+  const topics = (part.dataset.live ?? "").split(" ").concat("all");
+  return topics.some((t) => (heard.get(t) ?? -1) >= since);
 }
 
-function refresh() {
-  soon = 0;
-  for (const part of document.querySelectorAll("[data-live]")) {
-    const topics = part.dataset.live.split(" ");
-    if (changed.has("all") || topics.some((t) => changed.has(t))) fetchPart(part);
+function staleParts() {
+  return [...document.querySelectorAll("[data-live]")].filter((p) => heardOf(p, p.shownAt ?? pageAskedAt));
+}
+
+// How many links and forms are on their way. htmx asks an element how its answer
+// is to be shown when the answer is there, so none may be taken away meanwhile.
+let underWay = 0;
+
+// When what is shown was asked for: what is heard of later may not be in it.
+let pageAskedAt = 0;
+
+async function bring(parts) {
+  const main = document.getElementById("main");
+  if (bringing || underWay > 0 || document.hidden || parts.length === 0) return;
+  bringing = true;
+  const askedAt = performance.now();
+  try {
+    const answer = await fetch(main.dataset.from, { headers: { "HX-Request": "true", "HX-Target": "part" } });
+    if (answer.status >= 500) return; // the next change asks again
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    // Another page may be shown by now.
+    if (main.isConnected && underWay === 0) parts.forEach((part) => replace(part, page.getElementById(part.id), askedAt));
+  } catch {
+    return; // the server is gone; when the stream begins anew, everything is asked for
+  } finally {
+    bringing = false;
   }
-  changed.clear();
+  if (underWay === 0) later(staleParts());
+}
+
+function replace(part, fresh, askedAt) {
+  if (!part.isConnected) return;
+  if (!fresh) {
+    // It is another page: the login has ended, or what was shown is gone.
+    location.assign(document.getElementById("main").dataset.from);
+    return;
+  }
+  const focus = part.contains(document.activeElement) ? document.activeElement.id : "";
+  part.replaceWith(document.adoptNode(fresh));
+  fresh.shownAt = askedAt;
+  htmx.process(fresh);
+  if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
+}
+
+function later(parts) {
+  if (parts.length === 0) return;
+  soon ||= setTimeout(() => {
+    soon = 0;
+    bring(staleParts());
+  }, 50);
 }
 
 function note(topics) {
-  for (const t of topics) changed.add(t);
-  soon ||= setTimeout(refresh, 50);
+  for (const t of topics) heard.set(t, performance.now());
+  later(staleParts());
 }
+
+document.addEventListener("htmx:beforeRequest", (e) => {
+  if (e.detail.target.id !== "main") return;
+  e.detail.xhr.askedAt = performance.now();
+  underWay++;
+});
+document.addEventListener("htmx:afterSwap", (e) => {
+  if (e.detail.xhr?.askedAt === undefined) return;
+  pageAskedAt = e.detail.xhr.askedAt;
+});
+document.addEventListener("htmx:afterRequest", (e) => {
+  if (e.detail.xhr?.askedAt === undefined) return;
+  underWay--;
+  later(staleParts());
+});
 
 // A page that nobody sees follows nothing: browsers allow few connections to a
 // host. It catches up when it is seen again.
 let stream = null;
-let missed = false;
 
 function follow() {
   if (!document.body.dataset.events) return;
   if (document.hidden) {
     stream?.close();
-    missed = stream !== null;
     stream = null;
     return;
   }
   if (stream) return;
   stream = new EventSource(document.body.dataset.events);
-  let begun = false;
-  stream.onopen = () => {
-    if (begun || missed) note(["all"]);
-    begun = true;
-    missed = false;
-    document.documentElement.dataset.following = "yes";
-  };
+  // What changed before the stream began was not heard of.
+  stream.onopen = () => note(["all"]);
   stream.onmessage = (e) => note(e.data.split(" "));
 }
 
@@ -59,7 +111,6 @@ addEventListener("pagehide", () => stream?.close());
 addEventListener("pageshow", (e) => {
   if (!e.persisted) return;
   stream = null;
-  missed = true;
   follow();
 });
 
@@ -91,13 +142,7 @@ document.addEventListener("htmx:afterSettle", (e) => {
   if (!e.detail.requestConfig?.triggeringEvent || e.detail.requestConfig.verb === "get") scrollTo(0, 0);
 });
 
-// Logging out and in change what is around the content, so that the whole page
-// is loaded.
-document.addEventListener("htmx:responseError", (e) => {
-  if (e.detail.xhr.status === 401) location.reload();
-});
-
 // Figures that nobody tells of are asked for every few seconds.
-setInterval(() => document.querySelectorAll("[data-poll]").forEach(fetchPart), 5000);
+setInterval(() => bring([...document.querySelectorAll("[data-poll]")]), 5000);
 setInterval(tick, 10000);
 follow();
