@@ -406,7 +406,7 @@ func TestTestReports(t *testing.T) {
 func TestAReportThatUnpacksToTooMuchIsCutOff(t *testing.T) {
 	s := setStage(t, forge.GitHub)
 	played, err := s.sim.Fail(forgesim.RunSpec{Provider: "github", Repository: s.repo.FullName,
-		Reports: map[string]string{"junit-bomb": strings.Repeat("a", 60<<20), "junit-good": junitDocument}})
+		Reports: map[string]string{"junit-bomb": strings.Repeat("a", 24<<20), "junit-good": junitDocument}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 const (
 	reportArtifacts = 10
 	reportPacked    = 20 << 20 // bytes of one artifact, as it is downloaded
-	reportUnpacked  = 50 << 20 // bytes of all documents together
+	reportUnpacked  = 20 << 20 // bytes of all documents together
 	reportDocuments = 500
 )
 
