@@ -227,7 +227,7 @@ func TestALongLogIsComparedToItsEnd(t *testing.T) {
 		lost(100, "canceled")
 	}
 	w.Enqueue(queue.NewCompareLog(c.ID, time.Time{}))
-	w.Eventually("the ledger equals the forge's log", func() bool { return w.Applied(c.ID) == w.SentTo(c.HookID) })
+	w.Within(3*harness.Soon, "the ledger equals the forge's log", func() bool { return w.Applied(c.ID) == w.SentTo(c.HookID) })
 	if list := ann.Incidents("acme/platform/api"); len(list) != 1 {
 		t.Errorf("incidents = %+v", list)
 	}

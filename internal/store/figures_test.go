@@ -48,10 +48,10 @@ func TestTheFiguresCountWhatWaitsAndWhatIsUnwell(t *testing.T) {
 	w.exec(`UPDATE repository_connections SET webhook_status = 'active', webhook_id = 1, health = 'healthy', created_at = now() - interval '90 minutes' WHERE id = $1`, ids[0])
 	w.exec(`UPDATE repository_connections SET webhook_status = 'failed', webhook_error = '{"code":"token_rejected"}', health = 'failing' WHERE id = $1 OR id = $2`, ids[1], ids[2])
 	w.exec(`UPDATE repository_connections SET webhook_next_at = now() - interval '1 day', webhook_rotated_at = now() - interval '10 minutes', health = 'silent' WHERE id = $1`, ids[3])
-	w.exec(`INSERT INTO lanes (connection_id, workflow_key, branch, head_repository) VALUES ($1, '1', 'main', '')`, ids[0])
-	w.exec(`INSERT INTO incidents (id, connection_id, lane_id, status, severity, title, workflow, branch, owner, owner_rule, opened_at, last_seen_at)
-		SELECT 'inc_' || n, $1, max(lanes.id), CASE n WHEN 1 THEN 'open' ELSE 'resolved' END, 'critical', '', '', '', '', '', now(), now()
-		FROM lanes, generate_series(1, 2) n GROUP BY n`, ids[0])
+	w.exec(`INSERT INTO scopes (connection_id, kind, branch, head_repository) VALUES ($1, 'branch', 'main', '')`, ids[0])
+	w.exec(`INSERT INTO incidents (id, connection_id, scope_id, status, severity, title, workflow, branch, owner, owner_rule, opened_at, last_seen_at)
+		SELECT 'inc_' || n, $1, max(scopes.id), CASE n WHEN 1 THEN 'open' ELSE 'resolved' END, 'critical', '', '', '', '', '', now(), now()
+		FROM scopes, generate_series(1, 2) n GROUP BY n`, ids[0])
 	if _, err := w.Put(t.Context(), queue.NewDelivery(queue.Delivery{Scope: ids[0], ID: "spilled"}, nil)); err != nil {
 		t.Fatal(err)
 	}
