@@ -20,7 +20,7 @@ import (
 // forge sends once more; some of that it had taken.
 func TestAKilledWebProcessLosesNothingThatItAcknowledged(t *testing.T) {
 	t.Parallel()
-	const deliveries, branches = 800, 20
+	const deliveries, branches = 400, 20
 	w := harness.Start(t, harness.Options{Quiet: true})
 	ann := w.User("ann")
 	c := ann.Connect("github", "acme/shop")
@@ -56,7 +56,7 @@ func TestAKilledWebProcessLosesNothingThatItAcknowledged(t *testing.T) {
 		t.Fatalf("it had taken all %d before it died", taken)
 	}
 	const ping = 1
-	w.Eventually("what it acknowledged is in the ledger", func() bool { return w.Applied(c.ID) >= taken+ping })
+	w.Within(3*harness.Soon, "what it acknowledged is in the ledger", func() bool { return w.Applied(c.ID) >= taken+ping })
 	before := w.Applied(c.ID)
 
 	startWeb(t, w, address)
@@ -65,7 +65,7 @@ func TestAKilledWebProcessLosesNothingThatItAcknowledged(t *testing.T) {
 			t.Errorf("delivery %d is not taken", i)
 		}
 	}
-	w.Eventually("all in the ledger", func() bool { return w.Applied(c.ID) == deliveries+ping })
+	w.Within(3*harness.Soon, "all in the ledger", func() bool { return w.Applied(c.ID) == deliveries+ping })
 	t.Logf("%d were acknowledged before the kill, %d taken", taken, before-ping)
 	failed := deliveries
 	for i := range deliveries {
