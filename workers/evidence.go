@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	evidenceJobs = 20       // failed jobs of a run whose logs are read
-	logLimit     = 64 << 20 // bytes that are read of a log
+	evidenceJobs = 20        // failed jobs of a run whose logs are read
+	logLimit     = 512 << 20 // bytes that are read of a log, as a stream; its end is what tells most
 )
 
 // found is what was found out about the jobs of a run.

@@ -371,7 +371,4 @@ type Runs interface {
 	// Log returns a job's log as a stream of its first limit bytes, which the
 	// caller closes. NotFound when the log has expired, was erased or never was.
 	Log(ctx context.Context, repo Repository, job Job, limit int64) (io.ReadCloser, error)
-	// LogTail returns the last limit bytes of a job's log, cut at a line
-	// start. NotFound as Log.
-	LogTail(ctx context.Context, repo Repository, job Job, limit int64) ([]byte, error)
 }

@@ -1,9 +1,6 @@
 package incident
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // When a signal is known to be flaky, and for how long.
 const (
@@ -65,27 +62,4 @@ func (f flakes) known(s Signal, now time.Time) bool {
 	}
 	proofs := recent(v.proofs)
 	return proofs >= flakeProofs && float64(proofs) >= flakeRate*float64(recent(v.at))
-}
-
-// Proofs counts the commits on which a signal has both failed and passed, in
-// runs in any order.
-func Proofs(runs []Run, s Signal) int {
-	f := flakes{}
-	for _, r := range runs {
-		if r.Workflow != s.Workflow {
-			continue
-		}
-		for _, failure := range r.Failed {
-			if failure.Job == s.Job {
-				f.note(r, s, !failure.Low && !failure.Infra, false)
-			}
-		}
-		if slices.Contains(r.Passed, s.Job) {
-			f.note(r, s, false, true)
-		}
-	}
-	if f[s] == nil {
-		return 0
-	}
-	return len(f[s].proofs)
 }

@@ -60,23 +60,6 @@ func (a api) Log(ctx context.Context, repo forge.Repository, job forge.Job, limi
 	return payload.Head(log, limit), nil
 }
 
-// LogTail reads the end of a job's log.
-func (a api) LogTail(ctx context.Context, repo forge.Repository, job forge.Job, limit int64) ([]byte, error) {
-	log, err := a.openLog(ctx, repo, job)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close() //nolint:errcheck // read to its end or given up
-	tail := payload.NewTail(limit)
-	switch _, err := io.Copy(tail, log); {
-	case errors.Is(err, payload.ErrTooLong):
-		return nil, fault.Wrap(fault.Permanent, err, "The log is too long to be read.")
-	case err != nil:
-		return nil, unreadable(err)
-	}
-	return tail.Bytes(), nil
-}
-
 func (a api) openLog(ctx context.Context, repo forge.Repository, job forge.Job) (io.ReadCloser, error) {
 	owner, name := split(repo)
 	link, response, err := a.Actions.GetWorkflowJobLogs(ctx, owner, name, job.ID, maxRedirects)

@@ -73,23 +73,6 @@ func (a api) Log(ctx context.Context, repo forge.Repository, j forge.Job, limit 
 	return payload.Head(trace, limit), nil
 }
 
-// LogTail reads the end of a job's trace.
-func (a api) LogTail(ctx context.Context, repo forge.Repository, j forge.Job, limit int64) ([]byte, error) {
-	trace, err := a.openTrace(ctx, repo, j)
-	if err != nil {
-		return nil, err
-	}
-	defer trace.Close() //nolint:errcheck // read to its end or given up
-	tail := payload.NewTail(limit)
-	switch _, err := io.Copy(tail, trace); {
-	case errors.Is(err, payload.ErrTooLong):
-		return nil, fault.Wrap(fault.Permanent, err, "The log is too long to be read.")
-	case err != nil:
-		return nil, classify(err)
-	}
-	return tail.Bytes(), nil
-}
-
 // openTrace opens a job's trace. One that was erased is empty, not missing.
 func (a api) openTrace(ctx context.Context, repo forge.Repository, j forge.Job) (io.ReadCloser, error) {
 	body, err := a.stream(ctx, of(repo, "jobs/%d/trace", j.ID), nil)
