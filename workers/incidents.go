@@ -164,6 +164,9 @@ func (d Deps) judge(ctx context.Context, c store.Connection, settled store.Settl
 			if err := tx.Describe(ctx, c.ID, key, found.shown); err != nil {
 				return err
 			}
+			if err := tx.AssessIncidentsOf(ctx, c.ID, key); err != nil {
+				return err
+			}
 			return askFor(ctx, tx, c, wants.Jobs)
 		})
 		if fault.Is(err, fault.NotFound) {

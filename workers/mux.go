@@ -52,6 +52,7 @@ func (d Deps) Mux() *asynq.ServeMux {
 	mux.HandleFunc(queue.TypeHookEnsure, d.ensureHook)
 	mux.HandleFunc(queue.TypeHookRemove, d.removeHook)
 	mux.HandleFunc(queue.TypeEvidence, d.findEvidence)
+	mux.HandleFunc(queue.TypeAssess, d.assess)
 	mux.HandleFunc(queue.TypeGrantRefresh, d.refreshGrant)
 	mux.HandleFunc(queue.TypeGrantForget, d.forgetGrant)
 	mux.HandleFunc(queue.TypeInstallationSync, d.syncInstallation)

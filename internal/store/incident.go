@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/owner"
+	"github.com/devflowfix/devflowfix/internal/queue"
 )
 
 // Incident is a failure of a scope with all its episodes, as users see it.
@@ -63,8 +63,12 @@ type Occurrence struct {
 	Evidence    string    `db:"evidence"`
 }
 
+// SystemActor is the actor of what DevFlowFix does by itself.
+const SystemActor = "devflowfix"
+
 // Entry is one line of an incident's history.
 type Entry struct {
+	ID     int64     `db:"id"`
 	At     time.Time `db:"at"`
 	Kind   string    `db:"kind"`
 	Actor  string    `db:"actor"`
@@ -154,7 +158,7 @@ func (tx *Tx) saveChange(ctx context.Context, p Placement, c incident.Change, re
 		return err
 	}
 	for _, step := range c.Steps {
-		if err := tx.addEntry(ctx, c.ID, step); err != nil {
+		if err := tx.AddEntry(ctx, c.ID, string(step.Kind), SystemActor, step.Reason, step.Cause); err != nil {
 			return err
 		}
 	}
@@ -192,18 +196,28 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 	return nil
 }
 
-func (tx *Tx) addEntry(ctx context.Context, incidentID string, step incident.Step) error {
-	inputs, err := json.Marshal(step.Cause)
+// quiet are the kinds of entries of which nobody is told.
+var quiet = map[string]bool{string(incident.Occurred): true, string(incident.Aged): true}
+
+// AddEntry adds a line to an incident's history, and has the incident assessed
+// after it unless its kind is quiet. Actor is the user who did it, or SystemActor; inputs are what it
+// was decided by.
+func (tx *Tx) AddEntry(ctx context.Context, incidentID, kind, actor, reason string, inputs any) error {
+	encoded, err := marshal(inputs)
 	if err != nil {
-		return fmt.Errorf("entry inputs: %w", err)
+		return err
 	}
-	_, err = tx.tx.ExecContext(ctx, `
-		INSERT INTO incident_entries (incident_id, kind, actor, reason, inputs) VALUES ($1, $2, 'devflowfix', $3, $4)`,
-		incidentID, step.Kind, step.Reason, string(inputs))
+	var id int64
+	err = tx.tx.GetContext(ctx, &id, `
+		INSERT INTO incident_entries (incident_id, kind, actor, reason, inputs, is_told) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`,
+		incidentID, kind, actor, clean(reason), encoded, quiet[kind])
 	if err != nil {
 		return fmt.Errorf("entry of %s: %w", incidentID, classify(err))
 	}
-	return nil
+	if quiet[kind] {
+		return nil
+	}
+	return tx.Enqueue(ctx, queue.NewAssess(incidentID, id, ""))
 }
 
 // IncidentFilter narrows a user's list of incidents; zero fields do not.
@@ -303,7 +317,7 @@ func occurrencesOf(ctx context.Context, tx *sqlx.Tx, incidentID string, limit in
 func entriesOf(ctx context.Context, tx *sqlx.Tx, incidentID string, limit int) ([]Entry, error) {
 	list := []Entry{}
 	err := tx.SelectContext(ctx, &list, `
-		SELECT at, kind, actor, reason, inputs FROM (
+		SELECT id, at, kind, actor, reason, inputs FROM (
 			SELECT id, at, kind, actor, reason, inputs FROM incident_entries
 			WHERE incident_id = $1 ORDER BY id DESC LIMIT $2) newest
 		ORDER BY id`, incidentID, limit)

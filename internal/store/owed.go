@@ -17,7 +17,7 @@ const owedLimit = 1000
 // the others it has lost.
 func (s *Store) Owed(ctx context.Context, before time.Time) ([]queue.Task, error) {
 	var owed []queue.Task
-	for _, find := range []func(context.Context, time.Time) ([]queue.Task, error){s.owedEvidence, s.owedRemovals, s.owedFarewells, s.owedNotices} {
+	for _, find := range []func(context.Context, time.Time) ([]queue.Task, error){s.owedEvidence, s.owedAssessments, s.owedRemovals, s.owedFarewells, s.owedNotices} {
 		tasks, err := find(ctx, before)
 		if err != nil {
 			return nil, err
