@@ -61,6 +61,19 @@ func (tx *Tx) LockScopeOf(ctx context.Context, connectionID string, key incident
 	return s, nil
 }
 
+// lockScopeAt is LockScope for a scope whose id is known.
+func (tx *Tx) lockScopeAt(ctx context.Context, connectionID string, id int64) (Scope, error) {
+	if err := tx.holdConnection(ctx, connectionID); err != nil {
+		return Scope{}, err
+	}
+	var s Scope
+	err := tx.tx.GetContext(ctx, &s, `SELECT id, connection_id, kind, branch, is_main FROM scopes WHERE id = $1 FOR UPDATE`, id)
+	if err != nil {
+		return Scope{}, fmt.Errorf("scope %d: %w", id, classify(err))
+	}
+	return s, nil
+}
+
 // holdConnection keeps a connection from being removed until the transaction
 // ends; NotFound when it is. It comes before the lock of a scope, in the order
 // in which a removal takes them.
