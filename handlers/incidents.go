@@ -104,7 +104,7 @@ type incidentPage struct {
 
 func (d Deps) listIncidents(ctx context.Context, caller auth.Identity, in *listIncidentsInput) (*incidentPage, error) {
 	filter := store.IncidentFilter{
-		UserID: caller.UserID, Repository: in.Repository, Status: in.Status, Branch: in.Branch, Severity: in.Severity,
+		UserID: caller.UserID, Repository: in.Repository, Branch: in.Branch,
 		Limit: in.Limit + 1,
 	}
 	var err error

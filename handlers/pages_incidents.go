@@ -21,9 +21,9 @@ func (d Deps) showIncidents(w http.ResponseWriter, r *http.Request, viewer auth.
 	for _, t := range []struct{ label, status string }{{"Open", string(incident.Open)}, {"Resolved", string(incident.Resolved)}, {"All", "all"}} {
 		page.Statuses = append(page.Statuses, web.Tab{Label: t.label, Path: "/incidents?" + url.Values{"status": {t.status}}.Encode(), Current: t.status == status})
 	}
-	filter := store.IncidentFilter{UserID: viewer.UserID, Status: status, Limit: rowsOnPage + 1}
-	if status == "all" {
-		filter.Status = ""
+	filter := store.IncidentFilter{UserID: viewer.UserID, Limit: rowsOnPage + 1}
+	if status != "all" {
+		filter.Statuses = []string{status}
 	}
 	var err error
 	if filter.BeforeTime, filter.BeforeID, err = readPlace(q.Get("cursor")); err != nil {

@@ -304,7 +304,7 @@ func drawActs(rt *rapid.T, runs []incident.Run) []any {
 			Kind:        rapid.SampledFrom([]incident.CutKind{incident.CutClose, incident.CutReopen}).Draw(rt, "cut"),
 			Fingerprint: rapid.OneOf(fingerprint, rapid.Just(incident.RunFingerprint("ci"))).Draw(rt, "of"),
 			Of:          rapid.SampledFrom(runs).Draw(rt, "of run").RunKey,
-			After:       after.Position, Reason: incident.Manual, At: after.FinishedAt.Add(time.Duration(n/2) * time.Second),
+			After:       after.Position, Reason: incident.Manual, At: after.FinishedAt, Seq: int64(n),
 		})
 	}
 	seen := map[string]bool{}

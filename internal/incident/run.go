@@ -115,12 +115,12 @@ type Cut struct {
 	After  Position // the last run that was known of then
 	Reason Reason
 	At     time.Time
+	Seq    int64 // orders those of one place, whatever clocks said
 }
 
-// Compare orders cuts: by their places among the runs, then by the clock.
+// Compare orders cuts by their places among the runs.
 func (c Cut) Compare(other Cut) int {
-	return cmp.Or(c.After.Compare(other.After), c.At.Compare(other.At),
-		cmp.Compare(c.Kind, other.Kind), cmp.Compare(c.Fingerprint, other.Fingerprint))
+	return cmp.Or(c.After.Compare(other.After), cmp.Compare(c.Seq, other.Seq), c.At.Compare(other.At))
 }
 
 // Alias says that people hold failures to be others than their fingerprint

@@ -122,7 +122,8 @@ func (tx *Tx) alias(ctx context.Context, i actedOn, job, becomes string) error {
 		SELECT $1, $2, $3, $4, COALESCE(f.run_created_at, '0001-01-01Z'), COALESCE(f.number, 0), COALESCE(f.run_id, 0), COALESCE(f.attempt, 0)
 		FROM (SELECT 1) one LEFT JOIN LATERAL (
 			SELECT r.run_created_at, r.number, r.run_id, r.attempt
-			FROM incidents e JOIN occurrences o ON o.incident_id = e.id JOIN runs r USING (connection_id, run_id, attempt)
+			FROM incidents e JOIN occurrences o ON o.incident_id = e.id
+				JOIN runs r ON r.connection_id = o.connection_id AND r.run_id = o.run_id AND r.attempt = o.attempt
 			WHERE e.scope_id = $1 AND e.fingerprint = $2 AND e.id <> $5
 			ORDER BY r.run_created_at DESC, r.number DESC, r.run_id DESC, r.attempt DESC LIMIT 1) f ON true
 		ON CONFLICT (scope_id, fingerprint, job) DO UPDATE SET becomes = EXCLUDED.becomes, after_created_at = EXCLUDED.after_created_at,

@@ -45,6 +45,12 @@ type Incident struct {
 	Specificity  evidence.Specificity `db:"specificity"`
 	Job          string               `db:"job"`
 	RecurrenceOf *string              `db:"recurrence_of"`
+	DuplicateOf  *string              `db:"duplicate_of"`
+	AssignedTo   string               `db:"assigned_to"` // by a person; empty where nobody did
+	// Who looks after it in its present episode, and since when.
+	AcknowledgedBy string     `db:"acknowledged_by"`
+	AcknowledgedAt *time.Time `db:"acknowledged_at"`
+	Snooze
 }
 
 // Occurrence is a failed run that belongs to an incident.
@@ -240,55 +246,20 @@ func (tx *Tx) AddEntry(ctx context.Context, incidentID, kind, actor, reason stri
 	return tx.Enqueue(ctx, queue.NewAssess(incidentID, id, ""))
 }
 
-// IncidentFilter narrows a user's list of incidents; zero fields do not.
-type IncidentFilter struct {
-	UserID     string
-	Repository string
-	Status     string
-	Branch     string
-	Severity   string
-	Since      time.Time
-	// BeforeTime and BeforeID are the place after which the page begins.
-	BeforeTime time.Time
-	BeforeID   string
-	Limit      int
-}
-
-const incidentColumns = `
-	i.id, i.connection_id, c.provider, c.repository_full_name, i.status, i.severity, i.title, i.workflow, i.branch,
-	i.owner, i.owner_rule, i.opened_at, i.last_seen_at, i.resolved_at, i.resolved_sha, i.resolved_url,
-	i.resolution, i.fingerprint, i.episode, i.is_flaky, i.recurrence_of,
-	i.headline, i.category, i.fingerprint_key, i.specificity, i.job,
-	(SELECT count(*) FROM occurrences o WHERE o.incident_id = i.id) AS occurrences`
-
-// IncidentsOf lists the incidents that a user sees, newest first.
-func (s *Store) IncidentsOf(ctx context.Context, f IncidentFilter) ([]Incident, error) {
-	list := []Incident{}
-	err := s.read(ctx, f.UserID, func(tx *sqlx.Tx) error {
-		return tx.SelectContext(ctx, &list, `
-			SELECT `+incidentColumns+`
-			FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
-			WHERE `+visible+`
-				AND ($2 = '' OR lower(c.repository_full_name) = lower($2))
-				AND ($3 = '' OR i.status = $3)
-				AND ($4 = '' OR i.branch = $4)
-				AND ($5 = '' OR i.severity = $5)
-				AND i.opened_at >= $6
-				AND ($8 = '' OR (i.opened_at, i.id) < ($7, $8))
-			ORDER BY i.opened_at DESC, i.id DESC LIMIT $9`,
-			f.UserID, clean(f.Repository), f.Status, clean(f.Branch), f.Severity, f.Since, f.BeforeTime, clean(f.BeforeID), f.Limit)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("incidents: %w", classify(err))
-	}
-	return list, nil
-}
-
 // IncidentDetail is an incident with what belongs to it.
 type IncidentDetail struct {
 	Incident
 	Occurrences []Occurrence // the failed runs, last first
 	Entries     []Entry      // its history, oldest first
+	Merged      []Merged     // what has become part of it
+}
+
+// Merged is an incident that was merged into another.
+type Merged struct {
+	ID          string `db:"id"`
+	Fingerprint string `db:"fingerprint"`
+	Title       string `db:"title"`
+	Headline    string `db:"headline"`
 }
 
 // IncidentOf returns an incident that a user sees, with at most runs of its
@@ -307,8 +278,15 @@ func (s *Store) IncidentOf(ctx context.Context, userID, id string, runs, entries
 		if d.Occurrences, err = occurrencesOf(ctx, tx, d.ID, runs); err != nil {
 			return err
 		}
-		d.Entries, err = entriesOf(ctx, tx, d.ID, entries)
-		return err
+		if d.Entries, err = entriesOf(ctx, tx, d.ID, entries); err != nil {
+			return err
+		}
+		d.Merged = []Merged{}
+		err = tx.SelectContext(ctx, &d.Merged, `SELECT id, fingerprint, title, headline FROM incidents WHERE duplicate_of = $1 ORDER BY id`, d.ID)
+		if err != nil {
+			return fmt.Errorf("merged into %s: %w", d.ID, classify(err))
+		}
+		return nil
 	})
 	return d, err
 }

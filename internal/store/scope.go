@@ -315,17 +315,18 @@ func (tx *Tx) scopeCuts(ctx context.Context, s Scope) ([]incident.Cut, error) {
 		Attempt     int64            `db:"after_attempt"`
 		OfRun       int64            `db:"of_run_id"`
 		OfAttempt   int64            `db:"of_attempt"`
+		Seq         int64            `db:"id"`
 		At          time.Time        `db:"at"`
 	}
 	err := tx.tx.SelectContext(ctx, &rows, `
-		SELECT kind, fingerprint, reason, after_created_at, after_number, after_run_id, after_attempt, of_run_id, of_attempt, at
-		FROM incident_cuts WHERE scope_id = $1 ORDER BY id`, s.ID)
+		SELECT kind, fingerprint, reason, after_created_at, after_number, after_run_id, after_attempt, of_run_id, of_attempt, at, id
+		FROM incident_cuts WHERE scope_id = $1`, s.ID)
 	if err != nil {
 		return nil, err
 	}
 	cuts := make([]incident.Cut, len(rows))
 	for n, r := range rows {
-		cuts[n] = incident.Cut{Kind: r.Kind, Fingerprint: r.Fingerprint, Reason: r.Reason, At: r.At,
+		cuts[n] = incident.Cut{Kind: r.Kind, Fingerprint: r.Fingerprint, Reason: r.Reason, At: r.At, Seq: r.Seq,
 			Of: incident.RunKey{ID: r.OfRun, Attempt: r.OfAttempt}, After: incident.Position{
 				CreatedAt: r.CreatedAt.UTC(), Number: r.Number, RunKey: incident.RunKey{ID: r.RunID, Attempt: r.Attempt}}}
 	}
