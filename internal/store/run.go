@@ -76,7 +76,7 @@ func (r Run) Place() RunPlace { return RunPlace{r.CreatedAt, r.ConnectionID, r.R
 const wantedRuns = `
 	r.run_created_at >= $6 AND r.run_created_at <= $7
 	AND ($3 = '' OR r.workflow = $3)
-	AND ($4 = '' OR r.scope_id IN (SELECT b.id FROM scopes b WHERE b.connection_id = r.connection_id AND b.branch = $4))
+	AND ($4 = '' OR r.scope_id IN (SELECT id FROM branches))
 	AND ($5 = '' OR r.verdict = $5 OR $5 = 'flaky' AND r.is_flaky)
 	AND ($8 = '' OR (r.run_created_at, r.connection_id, r.run_id, r.attempt) < ($7, $8, $9::bigint, $10::bigint))
 	ORDER BY r.run_created_at DESC, r.run_id DESC, r.attempt DESC`
@@ -98,9 +98,8 @@ func (s *Store) RunsOf(ctx context.Context, f RunFilter) ([]Run, error) {
 	list := []Run{}
 	err := s.read(ctx, f.UserID, func(tx *sqlx.Tx) error {
 		return tx.SelectContext(ctx, &list, `
-			WITH seen AS MATERIALIZED (
-				SELECT c.id, c.provider, c.repository_full_name FROM repository_connections c
-				WHERE `+visible+` AND ($2 = '' OR lower(c.repository_full_name) = lower($2))),
+			WITH `+seenConnections+`,
+			branches AS MATERIALIZED (SELECT b.id FROM seen c JOIN scopes b ON b.connection_id = c.id AND b.branch = $4 WHERE $4 <> ''),
 			newest AS (
 				SELECT c.id FROM seen c CROSS JOIN LATERAL (
 					SELECT r.run_created_at FROM runs r WHERE r.connection_id = c.id AND `+wantedRuns+` LIMIT 1) n
