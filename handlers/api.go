@@ -53,6 +53,8 @@ func (d Deps) mountAPI(mux *http.ServeMux) {
 	d.webhookRoutes(api)
 	d.deliveryRoutes(api)
 	d.incidentRoutes(api)
+	d.runRoutes(api)
+	d.analyticsRoutes(api)
 	d.grantRoutes(api)
 	d.credentialRoutes(api)
 	d.auditRoutes(api)

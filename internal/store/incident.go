@@ -202,10 +202,10 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 			resolved_run_id = NULLIF($11::bigint, 0), resolved_attempt = NULLIF($12::bigint, 0),
 			resolved_sha = COALESCE((SELECT sha FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
 			resolved_url = COALESCE((SELECT url FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
-			recurrence_of = COALESCE(NULLIF($13, ''), recurrence_of), duplicate_of = NULL
+			recurrence_of = COALESCE(NULLIF($13, ''), recurrence_of), duplicate_of = NULL, first_run_created_at = $14
 		WHERE id = $1`,
 		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, i.Status, i.Occurrences[0].FinishedAt,
-		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, recurs)
+		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, recurs, i.Occurrences[0].CreatedAt)
 	if err != nil {
 		return fmt.Errorf("settle incident %s: %w", c.ID, classify(err))
 	}
@@ -221,7 +221,7 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 }
 
 // quiet are the kinds of entries of which nobody is told.
-var quiet = map[string]bool{string(incident.Occurred): true, string(incident.Aged): true}
+var quiet = map[string]bool{string(incident.Occurred): true, string(incident.Aged): true, entryRerun: true}
 
 // AddEntry adds a line to an incident's history, and has the incident assessed
 // after it unless its kind is quiet. What happens by itself while the incident

@@ -1,0 +1,315 @@
+package store_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/local"
+	"github.com/devflowfix/devflowfix/internal/local/localtest"
+	"github.com/devflowfix/devflowfix/internal/store"
+)
+
+// How much BenchmarkListsAndFigures fills its database with, and where it
+// writes the plans of the queries; nowhere without a folder.
+var (
+	sizeRuns        = flag.Int("size.runs", 200_000, "runs")
+	sizeIncidents   = flag.Int("size.incidents", 10_000, "incidents")
+	sizeConnections = flag.Int("size.connections", 1_000, "connections")
+	sizePlans       = flag.String("size.plans", "", "folder for the plans")
+)
+
+// BenchmarkListsAndFigures is how long the lists and figures take that users
+// ask for, of a database as a large operator has it:
+//
+//	go test ./internal/store -run '^$' -bench ListsAndFigures -benchtime 21x -timeout 3h \
+//		-size.runs 10000000 -size.incidents 100000 -size.connections 10000 -size.plans DIR
+//
+// It looks as somebody with 50 connections of their own, as one who also sees
+// an installation with 100 repositories, and as one who sees half of all.
+func BenchmarkListsAndFigures(b *testing.B) {
+	p := localtest.PostgresAlone(b)
+	address := fillBySize(b, p)
+	for _, user := range []string{"usr_1", "usr_team", "usr_half"} {
+		for _, q := range questions(user) {
+			b.Run(user+"/"+q.name, func(b *testing.B) { timeQuestion(b, address, q) })
+		}
+	}
+	if *sizePlans != "" {
+		savePlans(b, p, address)
+	}
+}
+
+// question is a list or figure that a user asks for.
+type question struct {
+	name string
+	ask  func(context.Context, *store.Store) error
+}
+
+func questions(user string) []question {
+	today := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 1)
+	span := func(days, step int) store.Span {
+		s := store.Span{UserID: user}
+		for at := days; at > 0; at -= step {
+			s.Bounds = append(s.Bounds, today.AddDate(0, 0, -at))
+		}
+		s.Bounds = append(s.Bounds, today)
+		return s
+	}
+	runs := func(change func(*store.RunFilter)) func(context.Context, *store.Store) error {
+		f := store.RunFilter{UserID: user, Limit: 51}
+		change(&f)
+		return func(ctx context.Context, s *store.Store) error { return outcome(s.RunsOf(ctx, f)) }
+	}
+	incidents := func(statuses ...string) func(context.Context, *store.Store) error {
+		return func(ctx context.Context, s *store.Store) error {
+			return outcome(s.IncidentsOf(ctx, store.IncidentFilter{UserID: user, Statuses: statuses, Limit: 51}))
+		}
+	}
+	trend := func(of store.Span) func(context.Context, *store.Store) error {
+		return func(ctx context.Context, s *store.Store) error { return outcome(s.IncidentTrend(ctx, of, time.Now())) }
+	}
+	verdicts := func(of store.Span, worst int) func(context.Context, *store.Store) error {
+		return func(ctx context.Context, s *store.Store) error {
+			_, _, err := s.VerdictTrend(ctx, of, "", "", worst)
+			return err
+		}
+	}
+	month, weeks, days := span(30, 30), span(84, 7), span(30, 1)
+	return []question{
+		{"runs", runs(func(*store.RunFilter) {})},
+		{"runs-failed", runs(func(f *store.RunFilter) { f.Verdict = "failed" })},
+		{"runs-flaky", runs(func(f *store.RunFilter) { f.Verdict = store.FlakyRuns })},
+		{"runs-of-branch", runs(func(f *store.RunFilter) { f.Branch = "main" })},
+		{"runs-of-repository", runs(func(f *store.RunFilter) { f.Repository = "acme/repository-1" })},
+		{"runs-of-workflow", runs(func(f *store.RunFilter) { f.Workflow = "Workflow 2" })},
+		{"runs-further-on", runs(func(f *store.RunFilter) {
+			f.After = store.RunPlace{CreatedAt: today.AddDate(0, 0, -40), ConnectionID: "rpc_1", RunID: 1, Attempt: 1}
+		})},
+		{"run", func(ctx context.Context, s *store.Store) error { return known(s.RunOf(ctx, user, "rpc_1", 1, 0)) }},
+		{"workflow-stats", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.WorkflowsOf(ctx, month, "", store.WorkflowPlace{}, 51))
+		}},
+		{"dashboard-verdicts", verdicts(month, 0)},
+		{"dashboard-incidents", trend(month)},
+		{"dashboard-severity", func(ctx context.Context, s *store.Store) error { return outcome(s.OpenBySeverity(ctx, user, "")) }},
+		{"workflow-trends-by-day", verdicts(days, 10)},
+		{"workflow-trends-by-week", verdicts(weeks, 10)},
+		{"incident-trends-by-day", trend(days)},
+		{"incident-trends-by-week", trend(weeks)},
+		{"repository-health", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.HealthOf(ctx, month, time.Now(), store.RepositoryPlace{}, 51))
+		}},
+		{"incidents", incidents()},
+		{"incidents-open", incidents("open")},
+	}
+}
+
+// outcome leaves only the error of an answer.
+func outcome[T any](_ T, err error) error { return err }
+
+// known is outcome for what a user may not see.
+func known[T any](_ T, err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
+func timeQuestion(b *testing.B, address string, q question) {
+	s := openSized(b, address)
+	if err := q.ask(b.Context(), s); err != nil { // whose pages are in memory then
+		b.Fatal(err)
+	}
+	var took []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		if err := q.ask(b.Context(), s); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "max-ms")
+}
+
+func openSized(tb testing.TB, address string) *store.Store {
+	tb.Helper()
+	s, err := store.Open(store.Options{URL: address, MaxConns: 4})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { s.Close() })
+	return s
+}
+
+// bySuperuser opens a database past row-level security.
+func bySuperuser(tb testing.TB, address string) *sqlx.DB {
+	tb.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.User = url.User("postgres")
+	db, err := sqlx.Open("postgres", u.String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { db.Close() })
+	db.SetMaxOpenConns(1) // settings hold for the session
+	return db
+}
+
+// fillBySize makes a database of the size that the flags say and returns its
+// address.
+func fillBySize(b *testing.B, p *local.Postgres) string {
+	b.Helper()
+	address, err := p.EnsureDatabase(b.Context(), "devflowfix")
+	if err == nil {
+		err = migrate(b.Context(), address)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	db := bySuperuser(b, address)
+	var indexes []struct {
+		Name       string `db:"indexname"`
+		Definition string `db:"indexdef"`
+	}
+	if err := db.SelectContext(b.Context(), &indexes, `
+		SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('runs', 'occurrences') AND indexname NOT LIKE '%pkey'`); err != nil {
+		b.Fatal(err)
+	}
+	// Foreign keys and triggers are left out, and the indexes made at the end.
+	statements := []string{`SET session_replication_role = replica`, `SET maintenance_work_mem = '1GB'`}
+	for _, i := range indexes {
+		statements = append(statements, `DROP INDEX `+i.Name)
+	}
+	statements = append(statements, fmt.Sprintf(sizedPeople, *sizeConnections), fmt.Sprintf(sizedRuns, *sizeRuns, *sizeConnections),
+		fmt.Sprintf(sizedIncidents, *sizeIncidents, *sizeConnections), sizedOccurrences)
+	for _, i := range indexes {
+		statements = append(statements, i.Definition)
+	}
+	for _, statement := range append(statements, sizedFlakes, sizedDays, `VACUUM ANALYZE`) {
+		began := time.Now()
+		if _, err := db.ExecContext(b.Context(), statement); err != nil {
+			b.Fatalf("%s\n%v", statement, err)
+		}
+		b.Logf("%6.1f s  %.60q", time.Since(began).Seconds(), statement)
+	}
+	return address
+}
+
+// The content: the first half of the connections belongs to users with 50
+// each, the other to installations with 100 each. Runs were made within the
+// last 90 days, of three workflows, a third of them on the default branch; one
+// of eight failed.
+const (
+	sizedPeople = `
+		INSERT INTO users (id, name) SELECT 'usr_' || n, 'user-' || n FROM generate_series(0, %[1]d / 100) n
+			UNION ALL VALUES ('usr_team', 'team'), ('usr_half', 'half');
+		INSERT INTO installations (id, account, account_id, selection, permissions, events, settings_url, synced_at)
+			SELECT n, 'account-' || n, n, 'all', '{}', '{}', '', now() FROM generate_series(0, %[1]d / 100) n;
+		INSERT INTO repository_connections (id, user_id, installation_id, provider, repository_id, repository_full_name, auto_pr_enabled, setup_webhook,
+				webhook_url, webhook_secret, webhook_events, webhook_status)
+			SELECT 'rpc_' || n, CASE WHEN n < %[1]d / 2 THEN 'usr_' || n / 50 END, CASE WHEN n >= %[1]d / 2 THEN n / 100 END,
+				'github', n, 'acme/repository-' || n, false, true, 'https://dff.example', '', '{}', 'active'
+			FROM generate_series(0, %[1]d - 1) n;
+		UPDATE repository_connections SET user_id = 'usr_team' WHERE user_id = 'usr_2';
+		INSERT INTO repository_access (user_id, provider, repository_id, installation_id, permission, refreshed_at)
+			SELECT u, 'github', c.repository_id, c.installation_id, 'write', now() + interval '1 day'
+			FROM repository_connections c CROSS JOIN (VALUES ('usr_team'), ('usr_half')) v (u)
+			WHERE c.installation_id IS NOT NULL AND (u = 'usr_half' OR c.installation_id = %[1]d / 200);
+		INSERT INTO scopes (connection_id, kind, branch, head_repository, is_main)
+			SELECT c.id, CASE WHEN n < 5 THEN 'branch' ELSE 'change' END, CASE n WHEN 0 THEN 'main' ELSE 'branch-' || n END, '', n = 0
+			FROM repository_connections c CROSS JOIN generate_series(0, 9) n`
+	sizedRuns = `
+		INSERT INTO runs (connection_id, run_id, attempt, scope_id, workflow_key, workflow, number, verdict, conclusion, title, trigger,
+			sha, commit_title, author, url, started_at, finished_at, run_created_at, jobs, evidence, jobs_known, passed_jobs)
+		SELECT s.connection_id, n, 1, s.id, x.workflow::text, 'Workflow ' || x.workflow, n / %[2]d, x.verdict, CASE x.verdict WHEN 'failed' THEN 'failure' ELSE 'success' END,
+			'Add the shop''s vouchers', 'push', encode(sha256(convert_to((n %% %[2]d) || '.' || n / %[2]d / 5, 'UTF8')), 'hex')::char(40),
+			'Add the shop''s vouchers', 'ann', 'https://github.com/acme/shop/actions/runs/' || n, x.at, x.at + x.took, x.at,
+			CASE x.verdict WHEN 'failed' THEN jsonb_build_array(jsonb_build_object('id', n, 'name', 'test', 'lines', repeat('a line ', 100))) ELSE '[]' END,
+			CASE x.verdict WHEN 'failed' THEN 'ready' ELSE '' END, true, '{build,test,lint}'
+		FROM generate_series(0, %[1]d - 1) n
+			CROSS JOIN LATERAL (SELECT
+				n / %[2]d %% 3 AS workflow, CASE WHEN hashint4(n) %% 8 = 0 THEN 'failed' ELSE 'passed' END AS verdict,
+				now() - interval '90 days' * (1 - n::float8 / %[1]d) AS at, make_interval(secs => 60 + abs(hashint4(n + 1)) %% 900) AS took,
+				CASE WHEN n / %[2]d %% 3 = 0 THEN 0 ELSE abs(hashint4(n / 7)) %% 10 END AS scope) x
+			-- the scopes of a connection have numbers one after the other
+			JOIN (SELECT id, connection_id, row_number() OVER (PARTITION BY connection_id ORDER BY id) - 1 AS place FROM scopes) s
+				ON s.connection_id = 'rpc_' || n %% %[2]d AND s.place = x.scope`
+	sizedIncidents = `
+		INSERT INTO incidents (id, connection_id, scope_id, status, severity, title, workflow, branch, owner, owner_rule, opened_at, last_seen_at,
+			resolved_at, fingerprint, category, resolution, is_flaky, first_run_created_at, acknowledged_at)
+		SELECT 'inc_' || n, s.connection_id, s.id, CASE WHEN x.ended THEN 'resolved' ELSE 'open' END, (ARRAY['critical', 'high', 'medium', 'low'])[1 + n %% 4],
+			'Workflow 1 failed on ' || s.branch, 'Workflow 1', s.branch, 'ann', 'default', x.at, x.at + interval '1 hour',
+			CASE WHEN x.ended THEN x.at + make_interval(mins => 5 + abs(hashint4(n)) %% 3000) END, 'fp1:run:' || n,
+			(ARRAY['test', 'compile', 'network', 'unknown', 'lint'])[1 + n %% 5],
+			CASE WHEN x.ended THEN (ARRAY['green', 'green', 'flaky', 'superseded', 'manual'])[1 + n / 10 %% 5] ELSE '' END, n %% 20 = 0,
+			x.at - make_interval(mins => 10), CASE WHEN n %% 2 = 0 THEN x.at + make_interval(mins => n %% 240) END
+		FROM generate_series(0, %[1]d - 1) n
+			CROSS JOIN LATERAL (SELECT now() - interval '88 days' * (1 - n::float8 / %[1]d) - interval '2 days' AS at, n %% 12 <> 0 AS ended) x
+			JOIN (SELECT id, connection_id, branch, row_number() OVER (PARTITION BY connection_id ORDER BY id) - 1 AS place FROM scopes) s
+				ON s.connection_id = 'rpc_' || n %% %[2]d AND s.place = n / %[2]d %% 10`
+	// Three failed runs of an incident's connection each.
+	sizedOccurrences = `
+		INSERT INTO occurrences (connection_id, run_id, attempt, job_id, scope_id, job, fingerprint, is_low, is_infra, incident_id)
+		SELECT i.connection_id, r.run_id, 1, r.run_id, i.scope_id, 'test', i.fingerprint, false, false, i.id
+		FROM (SELECT id, connection_id, scope_id, fingerprint, row_number() OVER (PARTITION BY connection_id ORDER BY id) AS place FROM incidents) i
+		JOIN (SELECT connection_id, run_id, row_number() OVER (PARTITION BY connection_id ORDER BY run_id) / 3 AS place FROM runs WHERE verdict = 'failed') r
+			USING (connection_id, place)`
+	sizedFlakes = `
+		UPDATE runs f SET is_flaky = true WHERE f.verdict = 'failed' AND EXISTS (
+			SELECT 1 FROM runs p WHERE p.scope_id = f.scope_id AND p.sha = f.sha AND p.workflow_key = f.workflow_key AND p.verdict = 'passed')`
+	sizedDays = `
+		INSERT INTO run_days (connection_id, day, workflow_key, scope_class, workflow, last_run_at, passed, failed, flaky)
+		SELECT r.connection_id, day_of(r.run_created_at), r.workflow_key, scope_class(s.kind, s.is_main), max(r.workflow), max(r.run_created_at),
+			count(*) FILTER (WHERE r.verdict = 'passed'), count(*) FILTER (WHERE r.verdict = 'failed'), count(*) FILTER (WHERE r.is_flaky)
+		FROM runs r JOIN scopes s ON s.id = r.scope_id GROUP BY 1, 2, 3, 4`
+)
+
+// savePlans asks everything once more and writes down what the server says of
+// the plans, which it takes as the role of the web process.
+func savePlans(b *testing.B, p *local.Postgres, address string) {
+	b.Helper()
+	db := bySuperuser(b, address)
+	for _, statement := range []string{
+		`ALTER ROLE devflowfix SET session_preload_libraries = 'auto_explain'`, `ALTER ROLE devflowfix SET auto_explain.log_min_duration = 0`,
+		`ALTER ROLE devflowfix SET auto_explain.log_analyze = on`, `ALTER ROLE devflowfix SET auto_explain.log_buffers = on`,
+	} {
+		if _, err := db.ExecContext(b.Context(), statement); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s := openSized(b, address)
+	log := filepath.Join(p.Folder, "server.log")
+	for _, user := range []string{"usr_1", "usr_team", "usr_half"} {
+		for _, q := range questions(user) {
+			before, err := os.ReadFile(log)
+			if err == nil {
+				err = q.ask(b.Context(), s)
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			after, err := os.ReadFile(log)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(*sizePlans, user+"-"+q.name+".txt"), after[len(before):], 0o600)
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
