@@ -55,6 +55,7 @@ func (d Deps) mountAPI(mux *http.ServeMux) {
 	d.incidentRoutes(api)
 	d.runRoutes(api)
 	d.analyticsRoutes(api)
+	d.routingRoutes(api)
 	d.grantRoutes(api)
 	d.credentialRoutes(api)
 	d.auditRoutes(api)

@@ -252,6 +252,7 @@ type IncidentDetail struct {
 	Occurrences []Occurrence // the failed runs, last first
 	Entries     []Entry      // its history, oldest first
 	Merged      []Merged     // what has become part of it
+	Culprit     CulpritRecord
 }
 
 // Merged is an incident that was merged into another.
@@ -278,17 +279,25 @@ func (s *Store) IncidentOf(ctx context.Context, userID, id string, runs, entries
 		if d.Occurrences, err = occurrencesOf(ctx, tx, d.ID, runs); err != nil {
 			return err
 		}
-		if d.Entries, err = entriesOf(ctx, tx, d.ID, entries); err != nil {
+		if d.Culprit, err = culpritOf(ctx, tx, d.ID); err != nil {
 			return err
 		}
-		d.Merged = []Merged{}
-		err = tx.SelectContext(ctx, &d.Merged, `SELECT id, fingerprint, title, headline FROM incidents WHERE duplicate_of = $1 ORDER BY id`, d.ID)
-		if err != nil {
-			return fmt.Errorf("merged into %s: %w", d.ID, classify(err))
+		if d.Merged, err = mergedInto(ctx, tx, d.ID); err != nil {
+			return err
 		}
-		return nil
+		d.Entries, err = entriesOf(ctx, tx, d.ID, entries)
+		return err
 	})
 	return d, err
+}
+
+func mergedInto(ctx context.Context, tx *sqlx.Tx, incidentID string) ([]Merged, error) {
+	list := []Merged{}
+	err := tx.SelectContext(ctx, &list, `SELECT id, fingerprint, title, headline FROM incidents WHERE duplicate_of = $1 ORDER BY id`, incidentID)
+	if err != nil {
+		return nil, fmt.Errorf("merged into %s: %w", incidentID, classify(err))
+	}
+	return list, nil
 }
 
 func incidentFault(id string, err error) error {
