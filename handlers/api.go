@@ -56,6 +56,7 @@ func (d Deps) mountAPI(mux *http.ServeMux) {
 	d.runRoutes(api)
 	d.analyticsRoutes(api)
 	d.routingRoutes(api)
+	d.prRoutes(api)
 	d.grantRoutes(api)
 	d.credentialRoutes(api)
 	d.auditRoutes(api)

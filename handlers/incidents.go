@@ -160,6 +160,7 @@ type incidentDetail struct {
 	FailedJobs  []store.FailedJob   `json:"failed_jobs" nullable:"false"`
 	Runs        []occurrence        `json:"runs" nullable:"false" doc:"The failed runs, last first, at most 100."`
 	Culprit     store.CulpritRecord `json:"culprit" doc:"Which commit may have broken it."`
+	Fixes       []PRDocument        `json:"fixes" nullable:"false" doc:"The pull and merge requests that mean to end it, newest first, at most 50."`
 	Timeline    []entry             `json:"timeline" nullable:"false" doc:"What happened, oldest first, at most the 500 newest."`
 }
 
@@ -168,6 +169,7 @@ type incidentOutput struct{ Body incidentDetail }
 const (
 	shownRuns    = 100
 	shownEntries = 500
+	shownFixes   = 50
 )
 
 func (d Deps) showIncident(ctx context.Context, caller auth.Identity, in *struct {
@@ -178,6 +180,13 @@ func (d Deps) showIncident(ctx context.Context, caller auth.Identity, in *struct
 		return nil, err
 	}
 	detail := incidentDetail{IncidentSummary: summarise(i.Incident), Culprit: i.Culprit, FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{}}
+	fixes, err := d.Store.FixesOf(ctx, store.FixFilter{UserID: caller.UserID, IncidentID: i.ID, Limit: shownFixes})
+	if err != nil {
+		return nil, err
+	}
+	if detail.Fixes, err = showFixes(fixes); err != nil {
+		return nil, err
+	}
 	for _, run := range i.Occurrences {
 		shown, err := showOccurrence(run)
 		if err != nil {

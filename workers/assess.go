@@ -30,8 +30,10 @@ func (d Deps) assess(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error {
-		_, err := tx.MarkTold(ctx, a.Untold)
-		return err
+		if _, err := tx.MarkTold(ctx, a.Untold); err != nil {
+			return err
+		}
+		return tx.Enqueue(ctx, queue.NewFixFollow(want.IncidentID, nil))
 	})
 	if err != nil {
 		return err

@@ -201,7 +201,7 @@ func (d Deps) route(ctx context.Context, tx *store.Tx, c store.Connection, e for
 	if e.Kind == forge.RunEvent && e.Run != nil {
 		return d.applyRun(ctx, tx, c, *e.Run, e.Repository.DefaultBranch, receivedAt)
 	}
-	return 0, nil
+	return 0, d.followFixes(ctx, tx, c, e, receivedAt)
 }
 
 func (d Deps) conclude(ctx context.Context, tx *store.Tx, dl queue.Delivery, connections []store.Connection) error {

@@ -41,6 +41,7 @@ type Deps struct {
 	// Notices and Senders are what is told of incidents, and to whom.
 	Notices Notices
 	Senders notify.Senders
+	Fixes   Fixes
 	Now     func() time.Time
 }
 
@@ -53,6 +54,8 @@ func (d Deps) Mux() *asynq.ServeMux {
 	mux.HandleFunc(queue.TypeHookRemove, d.removeHook)
 	mux.HandleFunc(queue.TypeEvidence, d.findEvidence)
 	mux.HandleFunc(queue.TypeAssess, d.assess)
+	mux.HandleFunc(queue.TypeFixFollow, d.followFix)
+	mux.HandleFunc(queue.TypeFixPropose, d.proposeFix)
 	mux.HandleFunc(queue.TypeGrantRefresh, d.refreshGrant)
 	mux.HandleFunc(queue.TypeGrantForget, d.forgetGrant)
 	mux.HandleFunc(queue.TypeInstallationSync, d.syncInstallation)

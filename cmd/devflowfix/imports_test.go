@@ -17,8 +17,8 @@ const module = "github.com/devflowfix/devflowfix/"
 var layers = [][]string{
 	{"migrations", "internal/fault", "internal/secret", "internal/telemetry", "internal/egress", "internal/forgesim"},
 	{"internal/forge", "internal/local", "internal/client"},
-	{"internal/forge/payload", "internal/queue", "internal/hook", "internal/delivery", "internal/incident", "internal/evidence", "internal/owner", "internal/cilint", "internal/notify", "internal/patch"},
-	{"internal/forge/github", "internal/forge/gitlab", "internal/store", "internal/auth", "internal/config", "internal/web"},
+	{"internal/forge/payload", "internal/queue", "internal/hook", "internal/delivery", "internal/incident", "internal/evidence", "internal/owner", "internal/cilint", "internal/notify", "internal/patch", "internal/fix"},
+	{"internal/forge/github", "internal/forge/gitlab", "internal/store", "internal/auth", "internal/config", "internal/web", "internal/fixer"},
 	{"handlers", "workers"},
 	{"internal/app"},
 	{"cmd/devflowfix"},
@@ -28,7 +28,7 @@ var layers = [][]string{
 var forTests = []string{"internal/published", "internal/local/localtest", "internal/harness", "internal/webtest"}
 
 // pure packages decide; they know no clock, database, queue or log.
-var pure = []string{"internal/hook", "internal/delivery", "internal/incident", "internal/evidence", "internal/owner", "internal/cilint", "internal/patch"}
+var pure = []string{"internal/hook", "internal/delivery", "internal/incident", "internal/evidence", "internal/owner", "internal/cilint", "internal/patch", "internal/fix"}
 
 // forgeLibraries are imported nowhere but in the package of their forge.
 var forgeLibraries = map[string]string{

@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/devflowfix/devflowfix/handlers"
+	"github.com/devflowfix/devflowfix/internal/config"
+	"github.com/devflowfix/devflowfix/internal/egress"
+	"github.com/devflowfix/devflowfix/internal/fixer"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/workers"
@@ -38,6 +41,22 @@ func (a *App) workers() workers.Deps {
 		HookURL:   func(p forge.Provider) string { return a.Config.BaseURL + handlers.WebhookPath(p) },
 		Rotation:  a.Rotation,
 		Senders:   a.senders,
-		Now:       a.Now,
+		Fixes: workers.Fixes{
+			Fixer: pluggedIn(a.Config.Fixer), PerDay: a.Config.Fixer.PerDay,
+			PageURL: func(incidentID string) string { return a.Config.BaseURL + "/incidents/" + incidentID },
+		},
+		Now: a.Now,
 	}
+}
+
+// pluggedIn is the operator's fixer; nil when there is none. It may be in a
+// private network: the operator named it.
+func pluggedIn(f config.Fixer) fixer.Fixer {
+	switch {
+	case len(f.Command) > 0:
+		return fixer.Command{Args: f.Command, Timeout: f.Timeout}
+	case f.URL != "":
+		return fixer.Endpoint{URL: f.URL, Token: f.Token, HTTP: egress.Policy{Private: true}.Client(f.Timeout)}
+	}
+	return nil
 }

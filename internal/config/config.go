@@ -38,6 +38,7 @@ type Config struct {
 	// a slash at the end.
 	SlackURL     string
 	PagerDutyURL string
+	Fixer        Fixer
 	// Admins are operators by their accounts: github:LOGIN, gitlab:LOGIN or
 	// oidc:NAME, in lower case.
 	Admins []string
@@ -101,6 +102,16 @@ func (o OAuth) IsZero() bool { return o.ClientID == "" && o.ClientSecret.IsZero(
 type OIDC struct {
 	Issuer   string
 	Audience string
+}
+
+// Fixer is the operator's program or endpoint that makes patches, if any, and
+// the bound of what DevFlowFix proposes by itself.
+type Fixer struct {
+	Command []string // the program's path first
+	URL     string
+	Token   secret.Text // for the URL
+	Timeout time.Duration
+	PerDay  int // in one repository
 }
 
 // Tracing is where traces go.
@@ -236,6 +247,12 @@ func (c *Config) together() []string {
 	github := c.oauth(whole, "GITHUB_OAUTH", c.GitHub.OAuth)
 	gitlab := c.oauth(whole, "GITLAB_OAUTH", c.GitLab.OAuth)
 	whole("OIDC needs OIDC_ISSUER and OIDC_AUDIENCE together", c.OIDC.Issuer != "", c.OIDC.Audience != "")
+	if len(c.Fixer.Command) > 0 && c.Fixer.URL != "" {
+		problems = append(problems, "FIXER_COMMAND and FIXER_URL are both set: there is one fixer, so leave one of them out")
+	}
+	if !c.Fixer.Token.IsZero() && c.Fixer.URL == "" {
+		problems = append(problems, "FIXER_TOKEN is set without FIXER_URL, to which it would be sent")
+	}
 	if c.GitHub.Token.IsZero() && c.GitLab.Token.IsZero() && !app && !appLogin && !github && !gitlab {
 		c.Unconnected = "no forge has credentials: set GITHUB_OAUTH_CLIENT_ID and GITHUB_OAUTH_CLIENT_SECRET (or the same of GITLAB) to let users log in, GITHUB_TOKEN (scopes repo and admin:repo_hook) or GITLAB_TOKEN (scope api) to use your own access, or register a GitHub App with `devflowfix app create`; `devflowfix up` brings a simulator instead"
 	}

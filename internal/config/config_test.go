@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/knadh/koanf/parsers/yaml"
 
@@ -109,6 +110,10 @@ func TestMalformedSettingsAreToldWithoutTheirValues(t *testing.T) {
 		{"more than every trace", "OTEL_TRACES_SAMPLER_ARG=1.5", "OTEL_TRACES_SAMPLER_ARG is malformed"},
 		{"a ratio that is no number", "OTEL_TRACES_SAMPLER_ARG=NaN", "OTEL_TRACES_SAMPLER_ARG is malformed"},
 		{"an address without a port", "WORKER_ADDR=hunter2", "WORKER_ADDR is malformed"},
+		{"a fixer without its path", "FIXER_COMMAND=hunter2", "FIXER_COMMAND is malformed: it begins with the whole path"},
+		{"a fixer that is not there", "FIXER_COMMAND=/hunter2", "FIXER_COMMAND is malformed: its program is not there"},
+		{"a fixer that takes too long", "FIXER_TIMEOUT_SECONDS=601", "FIXER_TIMEOUT_SECONDS is malformed"},
+		{"a token for no fixer", "FIXER_TOKEN=hunter2", "FIXER_TOKEN is set without FIXER_URL"},
 		{"a pasted newline", "GITHUB_TOKEN=hunter2\n", "GITHUB_TOKEN is malformed"},
 	}
 	for _, tt := range tests {
@@ -160,5 +165,20 @@ func TestTracesGoWhereTheSettingsSay(t *testing.T) {
 	}
 	if strings.Contains(fmt.Sprintf("%+v", on.Tracing), "hunter2") {
 		t.Error("a header's value is printed")
+	}
+}
+
+func TestThereIsOneFixer(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, text := load(t, append(valid(), "FIXER_COMMAND="+program+" -fast now")...)
+	if text != "" || !slices.Equal(c.Fixer.Command, []string{program, "-fast", "now"}) || c.Fixer.Timeout != 5*time.Minute || c.Fixer.PerDay != 5 {
+		t.Errorf("fixer = %+v %s", c.Fixer, text)
+	}
+	_, text = load(t, append(valid(), "FIXER_COMMAND="+program, "FIXER_URL=https://fixer.example")...)
+	if !strings.Contains(text, "FIXER_COMMAND and FIXER_URL are both set") {
+		t.Errorf("two fixers: %s", text)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +40,11 @@ var settings = []setting{
 	{name: "GITLAB_OAUTH_CLIENT_SECRET", read: text(func(c *Config, v string) { c.GitLab.OAuth.ClientSecret = secret.NewText(v) })},
 	{name: "SLACK_API_URL", preset: "https://slack.com/api", read: urlWith(func(c *Config, v string) { c.SlackURL = strings.TrimSuffix(v, "/") }, "https", "http")},
 	{name: "PAGERDUTY_EVENTS_URL", preset: "https://events.pagerduty.com", read: urlWith(func(c *Config, v string) { c.PagerDutyURL = strings.TrimSuffix(v, "/") }, "https", "http")},
+	{name: "FIXER_COMMAND", read: readFixerCommand},
+	{name: "FIXER_URL", read: urlWith(func(c *Config, v string) { c.Fixer.URL = v }, "https", "http")},
+	{name: "FIXER_TOKEN", read: text(func(c *Config, v string) { c.Fixer.Token = secret.NewText(v) })},
+	{name: "FIXER_TIMEOUT_SECONDS", preset: "300", read: whole(1, 600, func(c *Config, n int64) { c.Fixer.Timeout = time.Duration(n) * time.Second })},
+	{name: "FIXES_PER_DAY", preset: "5", read: whole(0, 1000, func(c *Config, n int64) { c.Fixer.PerDay = int(n) })},
 	{name: "OIDC_ISSUER", read: urlWith(func(c *Config, v string) { c.OIDC.Issuer = v }, "https", "http")},
 	{name: "OIDC_AUDIENCE", read: text(func(c *Config, v string) { c.OIDC.Audience = v })},
 	{name: "ADMINS", read: readAdmins},
@@ -161,6 +168,20 @@ func readAdmins(c *Config, v string) string {
 		}
 		c.Admins = append(c.Admins, provider+":"+login)
 	}
+	return ""
+}
+
+// readFixerCommand takes a program with its arguments, separated by white
+// space. No shell reads it.
+func readFixerCommand(c *Config, v string) string {
+	args := strings.Fields(v)
+	if len(args) == 0 || !filepath.IsAbs(args[0]) {
+		return "it begins with the whole path of a program, /usr/local/bin/fixer, and may have arguments after it"
+	}
+	if _, err := exec.LookPath(args[0]); err != nil {
+		return "its program is not there, or may not be executed"
+	}
+	c.Fixer.Command = args
 	return ""
 }
 

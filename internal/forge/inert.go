@@ -26,7 +26,14 @@ const (
 // a branch, harmless in the Markdown of both forges. It reads as before, on
 // one line, but nothing comes of it: no mention, reference, link, image, HTML,
 // command (GitLab's /merge) or block.
-func Inert(text string) string {
+func Inert(text string) string { return inert(text, escaped) }
+
+// Unlinked makes a text of somebody else harmless where Markdown is not read,
+// but mentions and references are: in the titles of changes and in commit
+// messages. It reads as before, on one line.
+func Unlinked(text string) string { return inert(text, "") }
+
+func inert(text, escaped string) string {
 	runes := []rune(plain(text))
 	var out strings.Builder
 	hex := 0 // digits in a row

@@ -267,7 +267,8 @@ func (i *Incident) endIfGreen(r Run) {
 
 // revertedBy reads the title that git and both forges give to a revert.
 func (i *Incident) revertedBy(title string) bool {
-	undone, ok := strings.CutPrefix(title, `Revert "`)
+	// What we revert, we name without its mentions: with characters of no width.
+	undone, ok := strings.CutPrefix(strings.ReplaceAll(title, "\u200b", ""), `Revert "`)
 	return ok && slices.ContainsFunc(i.Occurrences, func(o Occurrence) bool {
 		return o.Title != "" && strings.TrimSuffix(undone, `"`) == o.Title
 	})

@@ -11,7 +11,7 @@ type Stored struct {
 	ID          string
 	Fingerprint string
 	Episode     int
-	Status      Status
+	Status      Status // by the runs alone
 	Reason      Reason // empty while it is not resolved
 	Flaky       bool
 	Occurrences []OccurrenceKey

@@ -58,6 +58,7 @@ func (i *Incident) status(main bool) Status {
 // Handling is what people have done about an incident.
 type Handling struct {
 	Acknowledged bool // in its present episode
+	Taken        bool // they have seen to it before, so it is no mere suspicion
 	FixOpen      bool // a change that means to end it is open
 	FixMerged    bool // one is merged, and no run has failed since
 }
@@ -73,6 +74,8 @@ func (s Status) Handled(h Handling) Status {
 		return Fixing
 	case h.Acknowledged:
 		return Acknowledged
+	case h.Taken:
+		return Open
 	default:
 		return s
 	}

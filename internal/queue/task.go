@@ -56,7 +56,10 @@ var classes = map[string]class{
 	TypeGrantForget:  {queue: HookQueue, retries: 200, timeout: time.Minute},
 	TypeEvidence:     {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
 	TypeAssess:       {queue: Incidents, retries: 25, timeout: 2 * time.Minute},
-	TypeNotifyFan:    {queue: Notify, retries: 60, timeout: time.Minute},
+	TypeFixFollow:    {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
+	// The fixer may take ten minutes.
+	TypeFixPropose: {queue: Incidents, retries: 5, timeout: 15 * time.Minute},
+	TypeNotifyFan:  {queue: Notify, retries: 60, timeout: time.Minute},
 	// A hundred tries of up to an hour and a quarter are four days: a receiver
 	// may be down over a weekend.
 	TypeNotifySend:   {queue: Notify, retries: 100, timeout: 2 * time.Minute},

@@ -137,7 +137,7 @@ func (tx *Tx) removeIncident(ctx context.Context, p Placement, id string) error 
 	}
 	var ended []string
 	err = tx.tx.SelectContext(ctx, &ended, `
-		UPDATE incidents SET status = 'resolved', resolution = 'duplicate', resolved_at = now(), `+awake+`
+		UPDATE incidents SET status = 'resolved', run_status = 'resolved', resolution = 'duplicate', resolved_at = now(), `+awake+`
 		WHERE id = $1 AND status <> 'resolved' RETURNING id`, id)
 	if err != nil || len(ended) == 0 {
 		return classify(err)
@@ -151,9 +151,9 @@ func (tx *Tx) removeIncident(ctx context.Context, p Placement, id string) error 
 // that the one that has the fingerprint now may leave it first.
 func (tx *Tx) insertIncident(ctx context.Context, p Placement, c incident.Change) error {
 	_, err := tx.tx.ExecContext(ctx, `
-		INSERT INTO incidents (id, connection_id, scope_id, status, severity, title, workflow, branch, owner, owner_rule,
+		INSERT INTO incidents (id, connection_id, scope_id, status, run_status, severity, title, workflow, branch, owner, owner_rule,
 			opened_at, last_seen_at)
-		VALUES ($1, $2, $3, 'resolved', $4, $5, $6, $7, $8, $9, now(), now())`,
+		VALUES ($1, $2, $3, 'resolved', 'resolved', $4, $5, $6, $7, $8, $9, now(), now())`,
 		c.ID, p.Scope.ConnectionID, p.Scope.ID, p.Severity, clean(incident.Title(p.Run)), clean(p.Run.Workflow),
 		clean(p.Run.Branch), p.Owner.Owner, p.Owner.Rule)
 	if err != nil {
@@ -193,19 +193,24 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 			by = r.By.RunKey
 		}
 	}
+	var h incident.Handling
+	if !c.New {
+		var err error
+		if h, err = tx.handling(ctx, c.ID, i.Episode); err != nil {
+			return err
+		}
+	}
 	_, err := tx.tx.ExecContext(ctx, `
 		UPDATE incidents i SET
-			fingerprint  = $3, episode = $4, is_flaky = $5,
-			status       = CASE WHEN $6 <> 'resolved' AND acknowledged_episode = $4 THEN 'acknowledged'
-				WHEN $6 = 'suspected' AND is_touched AND status = 'open' THEN 'open' ELSE $6 END,
+			fingerprint  = $3, episode = $4, is_flaky = $5, status = $6, run_status = $15,
 			opened_at    = $7, last_seen_at = $8, resolution = $9, resolved_at = $10,
 			resolved_run_id = NULLIF($11::bigint, 0), resolved_attempt = NULLIF($12::bigint, 0),
 			resolved_sha = COALESCE((SELECT sha FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
 			resolved_url = COALESCE((SELECT url FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
 			recurrence_of = COALESCE(NULLIF($13, ''), recurrence_of), duplicate_of = NULL, first_run_created_at = $14
 		WHERE id = $1`,
-		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, i.Status, i.Occurrences[0].FinishedAt,
-		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, recurs, i.Occurrences[0].CreatedAt)
+		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, i.Status.Handled(h), i.Occurrences[0].FinishedAt,
+		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, recurs, i.Occurrences[0].CreatedAt, i.Status)
 	if err != nil {
 		return fmt.Errorf("settle incident %s: %w", c.ID, classify(err))
 	}
@@ -221,7 +226,10 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 }
 
 // quiet are the kinds of entries of which nobody is told.
-var quiet = map[string]bool{string(incident.Occurred): true, string(incident.Aged): true, entryRerun: true}
+var quiet = map[string]bool{
+	string(incident.Occurred): true, string(incident.Aged): true,
+	entryRerun: true, EntryFixWithheld: true, EntryFixWithdrawn: true,
+}
 
 // AddEntry adds a line to an incident's history, and has the incident assessed
 // after it unless its kind is quiet. What happens by itself while the incident

@@ -195,7 +195,7 @@ func (tx *Tx) scopeRuns(ctx context.Context, s Scope, key incident.RunKey) ([]in
 			SELECT run_created_at - interval '14 days' AS since FROM runs WHERE connection_id = $2 AND run_id = $3 AND attempt = $4),
 		concerned AS (
 			SELECT i.id FROM incidents i WHERE i.scope_id = $1
-			AND (i.status <> 'resolved' OR GREATEST(i.last_seen_at, i.resolved_at) >= (SELECT since FROM this))),
+			AND (i.run_status <> 'resolved' OR GREATEST(i.last_seen_at, i.resolved_at) >= (SELECT since FROM this))),
 		start AS (
 			SELECT LEAST((SELECT since FROM this), (
 				SELECT min(r.run_created_at) FROM occurrences o JOIN runs r USING (connection_id, run_id, attempt)
@@ -291,7 +291,7 @@ func (tx *Tx) storedIncidents(ctx context.Context, holders map[string][]incident
 		Touched     bool            `db:"is_touched"`
 	}
 	err := tx.tx.SelectContext(ctx, &rows, `
-		SELECT id, fingerprint, episode, status, resolution, is_flaky, is_touched FROM incidents
+		SELECT id, fingerprint, episode, run_status AS status, resolution, is_flaky, is_touched FROM incidents
 		WHERE id = ANY($1) ORDER BY opened_at, id`, ids)
 	if err != nil {
 		return nil, err
