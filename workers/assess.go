@@ -27,9 +27,11 @@ func (d Deps) assess(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error {
-		_, err := tx.MarkTold(ctx, a.Untold)
-		return err
+		return d.announce(ctx, tx, want.IncidentID, a.Untold)
 	})
+	if fault.Is(err, fault.NotFound) {
+		return nil // gone in the meantime
+	}
 	if err != nil {
 		return err
 	}

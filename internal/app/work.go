@@ -9,6 +9,7 @@ import (
 	"github.com/devflowfix/devflowfix/handlers"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/queue"
+	"github.com/devflowfix/devflowfix/internal/store"
 	"github.com/devflowfix/devflowfix/workers"
 )
 
@@ -37,6 +38,7 @@ func (a *App) workers() workers.Deps {
 		Retention: time.Duration(a.Config.RetentionDays) * 24 * time.Hour,
 		HookURL:   func(p forge.Provider) string { return a.Config.BaseURL + handlers.WebhookPath(p) },
 		Rotation:  a.Rotation,
+		Notices:   store.NewNotices(a.Store, func(id string) string { return a.Config.BaseURL + handlers.IncidentPath(id) }),
 		Senders:   a.senders,
 		Now:       a.Now,
 	}

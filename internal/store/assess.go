@@ -68,9 +68,9 @@ func (tx *Tx) MarkTold(ctx context.Context, entries []Entry) ([]Entry, error) {
 	return out, nil
 }
 
-// AssessIncidentsOf has the incidents of a run's failed jobs assessed, now that
-// its evidence is there.
-func (tx *Tx) AssessIncidentsOf(ctx context.Context, connectionID string, key incident.RunKey) error {
+// AssessIncidentsOf has the incidents of a run's failed jobs assessed now that
+// its evidence is there (a zero time), or at a time whether it is or not.
+func (tx *Tx) AssessIncidentsOf(ctx context.Context, connectionID string, key incident.RunKey, at time.Time) error {
 	var ids []string
 	err := tx.tx.SelectContext(ctx, &ids, `
 		SELECT DISTINCT incident_id FROM occurrences
@@ -79,7 +79,12 @@ func (tx *Tx) AssessIncidentsOf(ctx context.Context, connectionID string, key in
 		return fmt.Errorf("incidents of run %d.%d: %w", key.ID, key.Attempt, classify(err))
 	}
 	for _, id := range ids {
-		if err := tx.Enqueue(ctx, queue.NewAssess(id, 0, fmt.Sprintf(":%d.%d", key.ID, key.Attempt))); err != nil {
+		t := queue.NewAssess(id, 0, fmt.Sprintf(":%d.%d", key.ID, key.Attempt))
+		if !at.IsZero() {
+			t = queue.NewAssess(id, 0, fmt.Sprintf(":%d.%d:late", key.ID, key.Attempt))
+			t.NotBefore = at
+		}
+		if err := tx.Enqueue(ctx, t); err != nil {
 			return err
 		}
 	}
