@@ -27,7 +27,10 @@ func (d Deps) assess(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error {
-		return d.announce(ctx, tx, want.IncidentID, a.Untold)
+		if err := d.announce(ctx, tx, want.IncidentID, a.Untold); err != nil {
+			return err
+		}
+		return d.showAtForge(ctx, tx, a)
 	})
 	if fault.Is(err, fault.NotFound) {
 		return nil // gone in the meantime

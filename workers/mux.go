@@ -41,6 +41,8 @@ type Deps struct {
 	// Notices and Senders are what is told of incidents, and to whom.
 	Notices Notices
 	Senders notify.Senders
+	// Reports are what forges are to show of incidents.
+	Reports store.Notices
 	Now     func() time.Time
 }
 
@@ -53,6 +55,7 @@ func (d Deps) Mux() *asynq.ServeMux {
 	mux.HandleFunc(queue.TypeHookRemove, d.removeHook)
 	mux.HandleFunc(queue.TypeEvidence, d.findEvidence)
 	mux.HandleFunc(queue.TypeAssess, d.assess)
+	mux.HandleFunc(queue.TypeReport, d.report)
 	mux.HandleFunc(queue.TypeGrantRefresh, d.refreshGrant)
 	mux.HandleFunc(queue.TypeGrantForget, d.forgetGrant)
 	mux.HandleFunc(queue.TypeInstallationSync, d.syncInstallation)

@@ -26,6 +26,7 @@ func (a *App) Work(ctx context.Context) error {
 
 // workers are the tasks with what they work with.
 func (a *App) workers() workers.Deps {
+	notices := store.NewNotices(a.Store, func(id string) string { return a.Config.BaseURL + handlers.IncidentPath(id) })
 	return workers.Deps{
 		Store:  a.Store,
 		Queue:  a.queue,
@@ -38,7 +39,8 @@ func (a *App) workers() workers.Deps {
 		Retention: time.Duration(a.Config.RetentionDays) * 24 * time.Hour,
 		HookURL:   func(p forge.Provider) string { return a.Config.BaseURL + handlers.WebhookPath(p) },
 		Rotation:  a.Rotation,
-		Notices:   store.NewNotices(a.Store, func(id string) string { return a.Config.BaseURL + handlers.IncidentPath(id) }),
+		Notices:   notices,
+		Reports:   notices,
 		Senders:   a.senders,
 		Now:       a.Now,
 	}

@@ -56,6 +56,7 @@ var classes = map[string]class{
 	TypeGrantForget:  {queue: HookQueue, retries: 200, timeout: time.Minute},
 	TypeEvidence:     {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
 	TypeAssess:       {queue: Incidents, retries: 25, timeout: 2 * time.Minute},
+	TypeReport:       {queue: Notify, retries: 12, timeout: 2 * time.Minute},
 	TypeNotifyFan:    {queue: Notify, retries: 60, timeout: time.Minute},
 	// A hundred tries of up to an hour and a quarter are four days: a receiver
 	// may be down over a weekend.
