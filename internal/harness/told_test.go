@@ -72,7 +72,7 @@ func settled(w *harness.World) {
 	w.Eventually("everybody told", func() bool {
 		return w.Count(`SELECT count(*) FROM incident_entries WHERE NOT is_told`) == 0 &&
 			w.Count(`SELECT count(*) FROM outbox`) == 0 && w.Count(`SELECT count(*) FROM notification_notices WHERE outcome = 'waiting'`) == 0 &&
-			w.Count(`SELECT count(*) FROM incident_entries e WHERE told_as <> '' AND NOT EXISTS (SELECT 1 FROM notification_notices n WHERE n.entry_id = e.id)`) == 0
+			w.Count(`SELECT count(*) FROM incident_entries e WHERE told_as <> '' AND EXISTS (SELECT 1 FROM notification_channels) AND NOT EXISTS (SELECT 1 FROM notification_notices n WHERE n.entry_id = e.id)`) == 0
 	})
 }
 
