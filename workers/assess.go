@@ -27,6 +27,9 @@ func (d Deps) assess(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error {
+		if err := tx.Regrade(ctx, want.IncidentID); err != nil {
+			return err
+		}
 		if err := d.announce(ctx, tx, want.IncidentID, a.Untold); err != nil {
 			return err
 		}

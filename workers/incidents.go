@@ -91,8 +91,9 @@ func (d Deps) derive(ctx context.Context, tx *store.Tx, c store.Connection, scop
 			telemetry.Mark(ctx, "incident opened", telemetry.IncidentID, c.ID)
 		}
 	}
+	severity, _ := incident.Grade(incident.Impact{Branch: run.Branch, Main: scope.IsMain, Fork: run.HeadRepository != "", Rules: c.SeverityRules()})
 	opened, err := tx.SaveChanges(ctx, store.Placement{
-		Scope: scope, Run: run, Severity: incident.Grade(run, scope.IsMain), Owner: owner.Choose(owner.Facts{Default: c.OwnerName, DefaultReason: "connected the repository"}),
+		Scope: scope, Run: run, Severity: severity, Owner: owner.Choose(owner.Facts{Default: c.OwnerName, DefaultReason: "connected the repository"}),
 	}, changes)
 	return opened, wants, err
 }

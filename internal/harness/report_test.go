@@ -128,7 +128,7 @@ func TestACommentThatIsRefusedIsShownOnceAndNotTriedAgain(t *testing.T) {
 	w.Eventually("the refusal in the incident's history", func() bool { return refused() == 1 })
 	p.play("failure", nil)
 	w.Eventually("a second occurrence", func() bool { return w.Count(`SELECT count(*) FROM incidents WHERE status = 'open'`) == 1 })
-	settled(w)
+	w.Settled()
 	asked := 0
 	for _, r := range w.Sim.Requests() {
 		if r.Method == http.MethodPost && strings.HasSuffix(r.Path, "/comments") {

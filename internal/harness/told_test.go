@@ -67,15 +67,6 @@ func (l *listener) types() []string {
 	return all
 }
 
-// settled waits until nothing is left that could tell anybody of anything.
-func settled(w *harness.World) {
-	w.Eventually("everybody told", func() bool {
-		return w.Count(`SELECT count(*) FROM incident_entries WHERE NOT is_told`) == 0 &&
-			w.Count(`SELECT count(*) FROM outbox`) == 0 && w.Count(`SELECT count(*) FROM notification_notices WHERE outcome = 'waiting'`) == 0 &&
-			w.Count(`SELECT count(*) FROM incident_entries e WHERE told_as <> '' AND EXISTS (SELECT 1 FROM notification_channels) AND NOT EXISTS (SELECT 1 FROM notification_notices n WHERE n.entry_id = e.id)`) == 0
-	})
-}
-
 func TestPeopleAreToldOnceOfARedMainAndOnceOfItsEnd(t *testing.T) {
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
@@ -101,7 +92,7 @@ func TestPeopleAreToldOnceOfARedMainAndOnceOfItsEnd(t *testing.T) {
 			w.Eventually("a second occurrence", func() bool { return ann.Incidents(f.repository)[0].Occurrences == 2 })
 			play(f.green)
 			w.Eventually("the end", func() bool { return slices.Contains(l.types(), "incident.resolved") })
-			settled(w)
+			w.Settled()
 			if diff := cmp.Diff([]string{"incident.opened", "incident.resolved"}, l.types()); diff != "" {
 				t.Errorf("told (-want +got):\n%s", diff)
 			}
@@ -128,13 +119,13 @@ func TestASuspicionIsToldOfOnceItIsConfirmed(t *testing.T) {
 	w.Eventually("a suspected incident", func() bool {
 		return w.Count(`SELECT count(*) FROM incidents WHERE status = 'suspected' AND headline <> ''`) == 1
 	})
-	settled(w)
+	w.Settled()
 	if got := l.types(); len(got) != 0 {
 		t.Errorf("told %v of a suspicion", got)
 	}
 	fail()
 	w.Eventually("the suspicion confirmed", func() bool { return len(l.heard()) > 0 })
-	settled(w)
+	w.Settled()
 	if got := l.heard(); len(got) != 1 || got[0].Type != "incident.opened" || got[0].Data.Incident.Branch != "topic" || got[0].Data.Incident.Status != "open" {
 		t.Errorf("told %+v", got)
 	}

@@ -197,7 +197,7 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 }
 
 // quiet are the kinds of entries of which nobody is told.
-var quiet = map[string]bool{string(incident.Occurred): true, string(incident.Aged): true, ReportRefused: true}
+var quiet = map[string]bool{string(incident.Occurred): true, string(incident.Aged): true, SeverityChanged: true, ReportRefused: true}
 
 // AddEntry adds a line to an incident's history, and has the incident assessed
 // after it unless its kind is quiet. Actor is the user who did it, or SystemActor; inputs are what it
