@@ -12,6 +12,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/hook"
+	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
 )
@@ -69,6 +70,13 @@ type connection struct {
 	HealthSince    time.Time        `json:"health_since"`
 	HealthReason   string           `json:"health_reason"`
 	CreatedAt      time.Time        `json:"created_at"`
+	Severity       []severityRule   `json:"incident_severity" nullable:"false" doc:"How severe incidents are by their branch; the first that fits decides, and where none does, DevFlowFix."`
+}
+
+// severityRule fixes the severity of incidents on some branches.
+type severityRule struct {
+	Branch   string            `json:"branch" minLength:"1" maxLength:"255" example:"release/*" doc:"A name, where * stands for any text, slashes too. It does not fit branches of forks."`
+	Severity incident.Severity `json:"severity" enum:"critical,high,medium,low"`
 }
 
 // TransformSchema says that webhook_error may be null.
@@ -98,6 +106,10 @@ func showConnection(c store.Connection) connection {
 		HookCreatedAt: utc(c.HookCreatedAt), LastDeliveryAt: utc(c.LastDeliveryAt), CreatedAt: c.CreatedAt.UTC(),
 	}
 	out.Health, out.HealthSince, out.HealthReason = c.Health, c.HealthSince.UTC(), c.HealthReason
+	out.Severity = []severityRule{}
+	for _, r := range c.SeverityRules() {
+		out.Severity = append(out.Severity, severityRule(r))
+	}
 	if e := c.HookError(); e != nil {
 		out.HookError = &hookError{Code: e.Code, Message: e.Message, NextTry: utc(e.NextTry)}
 	}
@@ -310,9 +322,10 @@ func (d Deps) showConnection(ctx context.Context, caller auth.Identity, in *conn
 type changeInput struct {
 	ID   string `path:"id" maxLength:"64"`
 	Body struct {
-		IsEnabled *bool    `json:"is_enabled,omitempty"`
-		AutoPR    *bool    `json:"auto_pr_enabled,omitempty"`
-		Events    []string `json:"webhook_events,omitempty" minItems:"1" maxItems:"20" nullable:"false"`
+		IsEnabled *bool           `json:"is_enabled,omitempty"`
+		AutoPR    *bool           `json:"auto_pr_enabled,omitempty"`
+		Events    []string        `json:"webhook_events,omitempty" minItems:"1" maxItems:"20" nullable:"false"`
+		Severity  *[]severityRule `json:"incident_severity,omitempty" maxItems:"50" nullable:"false" doc:"Takes the place of all that there are. What is open is graded again."`
 	}
 }
 
@@ -327,13 +340,19 @@ func (d Deps) changeConnection(ctx context.Context, caller auth.Identity, in *ch
 			return nil, err
 		}
 	}
+	if in.Body.Severity != nil {
+		patch.Severity = []incident.SeverityRule{}
+		for _, r := range *in.Body.Severity {
+			patch.Severity = append(patch.Severity, incident.SeverityRule(r))
+		}
+	}
 	c, tasks, err := d.Store.PatchConnection(ctx, caller.UserID, in.ID, patch)
 	if err != nil {
 		return nil, err
 	}
 	d.Relay.Send(ctx, tasks)
-	d.audit(ctx, caller, changeName(in.Body.IsEnabled), c.ID, map[string]any{"is_enabled": c.IsEnabled, "auto_pr_enabled": c.AutoPR, "webhook_events": c.HookEvents})
-	if len(tasks) > 0 {
+	d.audit(ctx, caller, changeName(in.Body.IsEnabled), c.ID, map[string]any{"is_enabled": c.IsEnabled, "auto_pr_enabled": c.AutoPR, "webhook_events": c.HookEvents, "incident_severity": c.SeverityRules()})
+	if c.HookStatus == store.HookPending {
 		waiting, cancel := context.WithTimeout(ctx, hookWait)
 		defer cancel()
 		c = d.awaitHook(waiting, caller, c)

@@ -92,7 +92,7 @@ type channelFilter struct {
 	MinSeverity  string          `json:"min_severity,omitempty" enum:"critical,high,medium,low" doc:"The least severity. All when left out."`
 	Branches     notify.Branches `json:"branches,omitempty" enum:"default,all" doc:"default (when left out): default and protected branches; all: those of pull and merge requests too."`
 	OnlyMine     bool            `json:"only_mine,omitempty" doc:"Incidents that are yours."`
-	Kinds        []notify.Kind   `json:"kinds,omitempty" maxItems:"20" nullable:"false" enum:"opened,reopened,acknowledged,assigned,fixing,verifying,resolved,snoozed,unsnoozed,comment,flaky" doc:"Changes of state or owner when left out."`
+	Kinds        []notify.Kind   `json:"kinds,omitempty" maxItems:"20" nullable:"false" enum:"opened,reopened,acknowledged,assigned,fixing,verifying,fix_failed,resolved,snoozed,unsnoozed,comment,flaky" doc:"Changes of state or owner when left out."`
 }
 
 type channelOutput struct{ Body Channel }

@@ -10,6 +10,9 @@ import (
 	"github.com/devflowfix/devflowfix/internal/web"
 )
 
+// IncidentPath is the page of an incident.
+func IncidentPath(id string) string { return "/incidents/" + id }
+
 // showIncidents lists the incidents that the viewer sees.
 func (d Deps) showIncidents(w http.ResponseWriter, r *http.Request, viewer auth.Identity) error {
 	q := r.URL.Query()

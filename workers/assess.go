@@ -30,11 +30,20 @@ func (d Deps) assess(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error {
-		if _, err := tx.MarkTold(ctx, a.Untold); err != nil {
+		if err := tx.Regrade(ctx, want.IncidentID); err != nil {
+			return err
+		}
+		if err := d.announce(ctx, tx, want.IncidentID, a.Untold); err != nil {
+			return err
+		}
+		if err := d.showAtForge(ctx, tx, a); err != nil {
 			return err
 		}
 		return tx.Enqueue(ctx, queue.NewFixFollow(want.IncidentID, nil))
 	})
+	if fault.Is(err, fault.NotFound) {
+		return nil // gone in the meantime
+	}
 	if err != nil {
 		return err
 	}

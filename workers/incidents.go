@@ -104,7 +104,7 @@ func (d Deps) findEvidence(ctx context.Context, t *asynq.Task) error {
 	if !settled.Known {
 		if found, err = d.readJobs(ctx, c, settled); err != nil {
 			err = d.Access.Rejected(ctx, onBehalf(c), err)
-			if saveErr := d.Store.ShowJobs(ctx, c.ID, key, found.shown, fault.Sentence(err)); saveErr != nil || !givenUp(ctx, err) {
+			if saveErr := d.unexplained(ctx, c.ID, key, found.shown, fault.Sentence(err)); saveErr != nil || !givenUp(ctx, err) {
 				return cmp.Or(err, saveErr)
 			}
 		}
@@ -147,7 +147,7 @@ func (d Deps) judge(ctx context.Context, c store.Connection, settled store.Settl
 			if err := tx.Describe(ctx, c.ID, key, found.shown); err != nil {
 				return err
 			}
-			if err := tx.AssessIncidentsOf(ctx, c.ID, key); err != nil {
+			if err := tx.AssessIncidentsOf(ctx, c.ID, key, time.Time{}); err != nil {
 				return err
 			}
 			return askFor(ctx, tx, c, wants.Jobs)

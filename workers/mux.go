@@ -42,6 +42,8 @@ type Deps struct {
 	Notices Notices
 	Senders notify.Senders
 	Fixes   Fixes
+	// Reports are what forges are to show of incidents.
+	Reports store.Notices
 	Now     func() time.Time
 }
 
@@ -56,6 +58,7 @@ func (d Deps) Mux() *asynq.ServeMux {
 	mux.HandleFunc(queue.TypeAssess, d.assess)
 	mux.HandleFunc(queue.TypeFixFollow, d.followFix)
 	mux.HandleFunc(queue.TypeFixPropose, d.proposeFix)
+	mux.HandleFunc(queue.TypeReport, d.report)
 	mux.HandleFunc(queue.TypeGrantRefresh, d.refreshGrant)
 	mux.HandleFunc(queue.TypeGrantForget, d.forgetGrant)
 	mux.HandleFunc(queue.TypeInstallationSync, d.syncInstallation)

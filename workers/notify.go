@@ -29,6 +29,7 @@ func (d Deps) fanNotice(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
+	unasked := d.askWatchers(ctx, want.IncidentID)
 	n, userIDs, err := d.Notices.Notice(ctx, want.IncidentID, want.EntryID)
 	if fault.Is(err, fault.NotFound) {
 		return nil // disconnected in the meantime
@@ -62,7 +63,7 @@ func (d Deps) fanNotice(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	d.send(ctx, tasks)
-	return nil
+	return unasked // the next try tells those whose access is known then
 }
 
 func queueNotice(ctx context.Context, tx *store.Tx, n store.QueuedNotice, now time.Time) error {

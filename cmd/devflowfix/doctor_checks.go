@@ -214,5 +214,10 @@ func checkAppSettings(got forge.AppSettings, hookURL string) finding {
 		return finding{State: wrong, Found: got.Slug + ": " + strings.Join(found, "; "), Why: "events do not arrive, or are refused",
 			Cure: "in the App's settings at GitHub: " + strings.Join(cures, "; ")}
 	}
-	return note("%s asks for what is needed, and its webhook sends here, signed", got.Slug)
+	if forgoes := got.Forgoes(); len(forgoes) > 0 {
+		return finding{State: warning, Found: got.Slug + ": it does not ask for " + strings.Join(forgoes, ", "),
+			Why:  "it shows no checks, runs no jobs again or proposes no fixes",
+			Cure: "add that under Permissions & events in the App's settings at GitHub, and let the installations accept it, if you want that"}
+	}
+	return note("%s asks for all that it can use, and its webhook sends here, signed", got.Slug)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/fixer"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/queue"
+	"github.com/devflowfix/devflowfix/internal/store"
 	"github.com/devflowfix/devflowfix/workers"
 )
 
@@ -28,6 +29,7 @@ func (a *App) Work(ctx context.Context) error {
 
 // workers are the tasks with what they work with.
 func (a *App) workers() workers.Deps {
+	notices := store.NewNotices(a.Store, func(id string) string { return a.Config.BaseURL + handlers.IncidentPath(id) })
 	return workers.Deps{
 		Store:  a.Store,
 		Queue:  a.queue,
@@ -40,6 +42,8 @@ func (a *App) workers() workers.Deps {
 		Retention: time.Duration(a.Config.RetentionDays) * 24 * time.Hour,
 		HookURL:   func(p forge.Provider) string { return a.Config.BaseURL + handlers.WebhookPath(p) },
 		Rotation:  a.Rotation,
+		Notices:   notices,
+		Reports:   notices,
 		Senders:   a.senders,
 		Fixes: workers.Fixes{
 			Fixer: pluggedIn(a.Config.Fixer), PerDay: a.Config.Fixer.PerDay,

@@ -128,7 +128,10 @@ func TestWhatAnInstallationLacks(t *testing.T) {
 	}{
 		{"nothing", func(*forge.Installation) {}, nil},
 		{"what it can do without", func(in *forge.Installation) { delete(in.Permissions, "members") }, nil},
-		{"more than is needed", func(in *forge.Installation) { in.Permissions["actions"] = "write" }, nil},
+		{"more than is asked for", func(in *forge.Installation) { in.Permissions["actions"] = "admin" }, nil},
+		{"only to read", func(in *forge.Installation) {
+			in.Permissions["actions"], in.Permissions["checks"], in.Permissions["contents"] = "read", "read", "read"
+		}, nil},
 		{"a permission", func(in *forge.Installation) { delete(in.Permissions, "actions") }, []string{"actions: read"}},
 		{"a level", func(in *forge.Installation) { in.Permissions["pull_requests"] = "read" }, []string{"pull_requests: write"}},
 		{"an event", func(in *forge.Installation) { in.Events = []string{"pull_request", "push"} }, []string{"the event workflow_run"}},
@@ -142,6 +145,20 @@ func TestWhatAnInstallationLacks(t *testing.T) {
 		if diff := cmp.Diff(tt.want, in.Lacks()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
+	}
+}
+
+func TestWhatAnAppForgoes(t *testing.T) {
+	t.Parallel()
+	m := forge.NewManifest("DevFlowFix", "https://dff.example", "https://dff.example/hook", "https://dff.example/callback", "https://dff.example/made")
+	s := forge.AppSettings{Permissions: m.DefaultPermissions}
+	if got := s.Forgoes(); len(got) != 0 {
+		t.Errorf("an App of our manifest forgoes %v", got)
+	}
+	s.Permissions["checks"] = "read"
+	delete(s.Permissions, "members")
+	if diff := cmp.Diff([]string{"checks: write", "members: read"}, s.Forgoes()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -160,9 +177,9 @@ func TestTheManifestIsWhatGitHubDocuments(t *testing.T) {
 		"name": "DevFlowFix", "url": "https://dff.example", "redirect_url": "http://127.0.0.1:1/created", "public": false,
 		"hook_attributes": map[string]any{"url": "https://dff.example/api/github/hook", "active": true},
 		"callback_urls":   []any{"https://dff.example/api/v2/oauth/github/callback"}, "setup_url": "https://dff.example/",
-		"default_permissions": map[string]any{"metadata": "read", "actions": "read", "checks": "read", "statuses": "read",
-			"contents": "read", "pull_requests": "write", "members": "read"},
-		"default_events": []any{"workflow_run", "check_suite", "pull_request", "push", "repository", "meta"},
+		"default_permissions": map[string]any{"metadata": "read", "actions": "write", "checks": "write", "statuses": "read",
+			"contents": "write", "pull_requests": "write", "members": "read"},
+		"default_events": []any{"workflow_run", "check_suite", "pull_request", "pull_request_review", "push", "repository", "meta"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

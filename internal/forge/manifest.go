@@ -32,24 +32,50 @@ type ManifestHook struct {
 	Active bool   `json:"active"`
 }
 
-// appPermissions are what the App asks for. Hooks of repositories are not
-// among them: the App's own brings everything.
-var appPermissions = map[string]string{
-	"metadata": "read", "actions": "read", "checks": "read", "statuses": "read", "contents": "read",
-	"pull_requests": "write", "members": "read",
+// appPermission is how far the App may go in one thing.
+type appPermission struct {
+	asks  string // what an App of our manifest has
+	needs string // what it cannot do without; empty: nothing
 }
 
-// appEvents are what the App's hook hears beside what every App hears.
-var appEvents = []string{"workflow_run", "check_suite", "pull_request", "push", "repository", "meta"}
+// appPermissions are what the App asks for. It cannot do without less, so that
+// an App that somebody registered by hand serves as well: that does not run
+// jobs again (actions), show checks, or propose fixes (contents). Hooks of
+// repositories are not among them: the App's own brings everything.
+var appPermissions = map[string]appPermission{
+	"metadata":      {"read", "read"},
+	"actions":       {"write", "read"},
+	"checks":        {"write", "read"},
+	"statuses":      {"read", "read"},
+	"contents":      {"write", "read"},
+	"pull_requests": {"write", "write"},
+	"members":       {"read", ""},
+}
+
+// appEvents are what the App's hook hears beside what every App hears, and
+// whether it cannot do without.
+var appEvents = []struct {
+	name   string
+	needed bool
+}{
+	{"workflow_run", true}, {"check_suite", false}, {"pull_request", true}, {"pull_request_review", false}, {"push", true},
+	{"repository", false}, {"meta", false},
+}
 
 // NewManifest describes our App. Its hook comes to hookURL, users who log in by
 // it to callbackURL, and the code for it to redirectURL.
 func NewManifest(name, baseURL, hookURL, callbackURL, redirectURL string) Manifest {
-	return Manifest{
+	m := Manifest{
 		Name: name, URL: baseURL, Hook: ManifestHook{URL: hookURL, Active: true}, RedirectURL: redirectURL,
-		CallbackURLs: []string{callbackURL}, SetupURL: baseURL + "/", DefaultPermissions: maps.Clone(appPermissions),
-		DefaultEvents: slices.Clone(appEvents),
+		CallbackURLs: []string{callbackURL}, SetupURL: baseURL + "/", DefaultPermissions: map[string]string{},
 	}
+	for name, p := range appPermissions {
+		m.DefaultPermissions[name] = p.asks
+	}
+	for _, e := range appEvents {
+		m.DefaultEvents = append(m.DefaultEvents, e.name)
+	}
+	return m
 }
 
 // JSON is the manifest as GitHub's form takes it.
@@ -83,15 +109,6 @@ func RegistrationURL(webURL, org, name, state string) (string, error) {
 	return page + "?" + url.Values{"state": {state}}.Encode(), nil
 }
 
-// What the App cannot do without: less than it asks for, so that an App that
-// somebody registered by hand serves as well.
-var (
-	neededPermissions = map[string]string{
-		"metadata": "read", "actions": "read", "checks": "read", "statuses": "read", "contents": "read", "pull_requests": "write",
-	}
-	neededEvents = []string{"workflow_run", "pull_request", "push"}
-)
-
 var permissionLevels = []string{"", "read", "write", "admin"}
 
 // Lacks names what an installation has not granted although the App cannot do
@@ -102,18 +119,30 @@ func (i Installation) Lacks() []string { return lacks(i.Permissions, i.Events) }
 // cannot do without it, as Installation.Lacks does.
 func (s AppSettings) Lacks() []string { return lacks(s.Permissions, s.Events) }
 
+// Forgoes names the permissions for which an App of our manifest asks and this
+// one does not: what it could do by them it does not.
+func (s AppSettings) Forgoes() []string {
+	return below(s.Permissions, func(p appPermission) string { return p.asks })
+}
+
 func lacks(permissions map[string]string, events []string) []string {
-	var lacks []string
-	for _, name := range slices.Sorted(maps.Keys(neededPermissions)) {
-		level := neededPermissions[name]
-		if slices.Index(permissionLevels, permissions[name]) < slices.Index(permissionLevels, level) {
-			lacks = append(lacks, name+": "+level)
-		}
-	}
-	for _, event := range neededEvents {
-		if !slices.Contains(events, event) {
-			lacks = append(lacks, "the event "+event)
+	lacks := below(permissions, func(p appPermission) string { return p.needs })
+	for _, e := range appEvents {
+		if e.needed && !slices.Contains(events, e.name) {
+			lacks = append(lacks, "the event "+e.name)
 		}
 	}
 	return lacks
+}
+
+// below names the permissions that are less than a level, with that, sorted.
+func below(permissions map[string]string, level func(appPermission) string) []string {
+	var found []string
+	for _, name := range slices.Sorted(maps.Keys(appPermissions)) {
+		wanted := level(appPermissions[name])
+		if slices.Index(permissionLevels, permissions[name]) < slices.Index(permissionLevels, wanted) {
+			found = append(found, name+": "+wanted)
+		}
+	}
+	return found
 }

@@ -1,10 +1,12 @@
 package harness
 
 import (
+	"slices"
 	"time"
 
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
+	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
 // Enqueue gives the workers a task, as a sweep would.
@@ -18,6 +20,30 @@ func (w *World) Enqueue(t queue.Task) {
 	if _, err := queue.NewClient(rdb).Enqueue(w.tb.Context(), t); err != nil {
 		w.tb.Fatal(err)
 	}
+}
+
+// Settled waits until nothing is left to do about deliveries and incidents, nor
+// anybody to tell.
+func (w *World) Settled() {
+	w.tb.Helper()
+	rdb, err := queue.Open(w.Redis.URL())
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer rdb.Close() //nolint:errcheck
+	client := queue.NewClient(rdb)
+	w.Eventually("the queues empty", func() bool {
+		if w.Count(`SELECT count(*) FROM outbox`) > 0 {
+			return false
+		}
+		stats, err := client.Stats(w.tb.Context())
+		if err != nil {
+			w.tb.Fatal(err)
+		}
+		return !slices.ContainsFunc(stats, func(s telemetry.QueueStat) bool {
+			return s.Depth > 0 && s.State != "archived" && slices.Contains([]string{queue.Deliveries, queue.Incidents, queue.Notify}, s.Queue)
+		}) && w.Count(`SELECT count(*) FROM outbox`) == 0
+	})
 }
 
 // EmptyRedis makes Redis forget everything, as a restart without its data

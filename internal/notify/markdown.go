@@ -2,70 +2,119 @@ package notify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
-// CommentMarker is the first line of a comment of ours, by which it is found
-// again. It shows nothing. Anybody can write it, so who looks for it has to
-// look at the author too.
-const CommentMarker = "<!-- devflowfix incidents -->"
-
 // CommentBody is the one comment on a pull or merge request, in Markdown. It
-// shows how the incidents of the change are, so it is edited in place when one
-// of them changes.
-func CommentBody(n Notice, others ...Notice) string {
-	all := append([]Notice{n}, others...)
+// shows how the incidents of the change are, the open ones first, so it is
+// edited in place when one of them changes. When all have ended it is down to a
+// line for each.
+func CommentBody(all []Incident) string {
+	open, ended := apart(all)
 	var b strings.Builder
-	b.WriteString(CommentMarker + "\n")
-	for _, n := range all {
-		part := incidentMarkdown(n.Incident)
+	b.WriteString(commentHead(open, ended) + "\n")
+	for _, i := range open {
+		part := incidentMarkdown(i)
 		if b.Len()+len(part) > commentLimit {
 			b.WriteString("\nMore incidents than a comment holds are left out.\n")
 			break
 		}
 		b.WriteString("\n" + part)
 	}
+	if len(open) > 0 {
+		return b.String()
+	}
+	b.WriteString("\n")
+	for _, i := range ended {
+		i = i.cut(500)
+		fmt.Fprintf(&b, "- %s", mdLink(i.URL, i.title()))
+		if i.Reason != "" {
+			b.WriteString(" – " + forge.Inert(i.Reason))
+		}
+		b.WriteString("\n")
+	}
 	return b.String()
+}
+
+// apart sorts incidents by whether they have ended.
+func apart(all []Incident) (open, ended []Incident) {
+	for _, i := range all {
+		if i.IsResolved() {
+			ended = append(ended, i)
+		} else {
+			open = append(open, i)
+		}
+	}
+	return open, ended
+}
+
+// unknownEnds are the reasons of an end that do not say that it is mended.
+var unknownEnds = []string{"manual", "duplicate", "stale", "obsolete"}
+
+func commentHead(open, ended []Incident) string {
+	isUnknown := func(i Incident) bool { return slices.Contains(unknownEnds, i.Resolution) }
+	switch {
+	case len(open) == 1:
+		return "**What fails here**"
+	case len(open) > 1:
+		return fmt.Sprintf("**%d things fail here**", len(open))
+	case slices.ContainsFunc(ended, isUnknown):
+		return "**Nothing that failed here is open any more**"
+	default:
+		return "**All green**: what failed here does so no more"
+	}
 }
 
 // commentLimit keeps below the 65,536 characters that GitHub allows, in bytes.
 const commentLimit = 60_000
 
-// The conclusions of a check run that are used.
+// The conclusions of a check that are used.
 const (
 	checkSuccess = "success"
-	checkFailure = "failure"
 	checkNeutral = "neutral"
+	checkFailure = "failure"
 )
 
-// CheckSummary is what a GitHub check run shows of an incident: a title in
-// plain text, a summary in Markdown, and the conclusion. A failure that is not
-// the change's own, or that is known to be flaky, is neutral: it must not hold
-// up who cannot mend it.
-func CheckSummary(n Notice) (title, summary, conclusion string) {
-	i := n.Incident
-	conclusion = checkFailure
+// CheckSummary is what a check shows of the incidents of a commit, of which
+// there is at least one, the open ones first: a title in plain text, a summary
+// in Markdown, and the conclusion. A failure that is not the change's own, or
+// that is known to be flaky, is neutral: it must not hold up who cannot mend it.
+func CheckSummary(all []Incident) (title, summary, conclusion string) {
+	conclusion = checkSuccess
+	var parts []string
+	for _, i := range all {
+		switch {
+		case i.IsResolved():
+		case i.IsFlaky || i.Scope != ScopeChange:
+			if conclusion == checkSuccess {
+				conclusion = checkNeutral
+			}
+		default:
+			conclusion = checkFailure
+		}
+		parts = append(parts, incidentMarkdown(i))
+	}
+	title = all[0].title()
+	open, _ := apart(all)
 	switch {
-	case i.IsResolved():
-		conclusion = checkSuccess
-	case n.Kind == Flaky || i.Category == string(Flaky) || i.Scope != ScopeChange:
-		conclusion = checkNeutral
+	case len(open) == 0:
+		title = "Resolved: " + title
+	case len(open) > 1:
+		title = fmt.Sprintf("%s, and %d more", title, len(open)-1)
 	}
-	title = cut(i.title(), 120)
-	if i.IsResolved() {
-		title = cut("Resolved: "+i.title(), 120)
-	}
-	return title, incidentMarkdown(i), conclusion
+	return cut(title, 120), strings.Join(parts, "\n"), conclusion
 }
 
 func incidentMarkdown(i Incident) string {
 	i = i.cut(500)
 	var b strings.Builder
 	fmt.Fprintf(&b, "### %s %s\n\n", statusMark(i), mdLink(i.URL, i.title()))
-	fmt.Fprintf(&b, "**%s**", mdEscape(orElse(i.Status, "open")))
+	fmt.Fprintf(&b, "**%s**", forge.Inert(orElse(i.Status, "open")))
 	if i.Reason != "" {
-		b.WriteString(": " + mdEscape(i.Reason))
+		b.WriteString(": " + forge.Inert(i.Reason))
 	}
 	b.WriteString("\n\n")
 	if i.Headline != "" && !i.IsResolved() {
@@ -80,12 +129,12 @@ func incidentMarkdown(i Incident) string {
 		}
 		b.WriteString("- " + f.name + ": " + mdCode(f.value))
 		if f.why != "" {
-			b.WriteString(" – " + mdEscape(f.why))
+			b.WriteString(" – " + forge.Inert(f.why))
 		}
 		b.WriteString("\n")
 	}
 	if len(i.Lines) > 0 && !i.IsResolved() {
-		b.WriteString("\n" + mdFence(i.Lines))
+		b.WriteString("\n" + forge.Fenced(strings.Join(i.Lines, "\n")))
 	}
 	b.WriteString(mdRuns(i))
 	return b.String()
@@ -105,43 +154,6 @@ func mdRuns(i Incident) string {
 	return "\n" + strings.Join(runs, " · ") + "\n"
 }
 
-// apart is a character of no width. Between a sign and a name it keeps the
-// forges from reading a mention or a reference.
-const apart = "\u200b"
-
-// signs begin what the forges link: mentions (@), issues and merge requests
-// (#, !), labels (~), milestones (%), epics (&), snippets ($), alerts (^) and
-// others in brackets (docs.gitlab.com, "GitLab-specific references").
-const signs = "@#!~%&$^"
-
-// mdEscape makes a text of others' inert in the Markdown of both forges: it is
-// shown letter by letter in one line, and mentions, references and links come
-// out of it nowhere. A backslash alone does not do: the forges look for
-// mentions in what Markdown has made.
-func mdEscape(s string) string {
-	var b strings.Builder
-	for _, r := range oneLine(s) {
-		switch {
-		case strings.ContainsRune(signs, r):
-			b.WriteString("\\" + string(r) + apart)
-		case r == '/' || r == '.' || r == '-' || r == '_':
-			// https://, www., GH-1 and owner/repo are links as well.
-			b.WriteString(apart + "\\" + string(r) + apart)
-		case r < utf8.RuneSelf && isPunctuation(r):
-			b.WriteString("\\" + string(r))
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
-// isPunctuation tells the characters that a backslash makes plain
-// (spec.commonmark.org 0.31, "Backslash escapes").
-func isPunctuation(r rune) bool {
-	return r >= '!' && r <= '/' || r >= ':' && r <= '@' || r >= '[' && r <= '`' || r >= '{' && r <= '~'
-}
-
 // mdCode is a text as code, where the forges look for nothing.
 func mdCode(s string) string {
 	s = oneLine(s)
@@ -150,27 +162,6 @@ func mdCode(s string) string {
 	}
 	ticks := strings.Repeat("`", longestRun(s, '`')+1)
 	return ticks + " " + s + " " + ticks // Markdown takes one space off each end
-}
-
-// mdFence is lines as a block of code.
-func mdFence(lines []string) string {
-	longest := 2
-	var b strings.Builder
-	for _, line := range lines {
-		line = strings.TrimRight(strings.Map(printable, strings.ToValidUTF8(line, "\uFFFD")), " ")
-		longest = max(longest, longestRun(line, '`'))
-		b.WriteString(line + "\n")
-	}
-	fence := strings.Repeat("`", longest+1)
-	return fence + "text\n" + b.String() + fence + "\n"
-}
-
-// printable makes a space of what would end a line or turn it around.
-func printable(r rune) rune {
-	if oneLine(string(r)) == "" {
-		return ' '
-	}
-	return r
 }
 
 // longestRun is how often a character stands in a row at the most.
@@ -192,7 +183,7 @@ func longestRun(s string, of rune) int {
 func mdLink(address, text string) string {
 	link := webLink(address)
 	if link == "" || len(link) > 1000 {
-		return mdEscape(text)
+		return forge.Inert(text)
 	}
-	return "[" + mdEscape(text) + "](<" + link + ">)"
+	return "[" + forge.Inert(text) + "](<" + link + ">)"
 }

@@ -8,31 +8,44 @@ import (
 	"github.com/devflowfix/devflowfix/internal/notify"
 )
 
-func TestWhatACheckRunConcludes(t *testing.T) {
-	onChange := func(more func(*notify.Notice)) func(*notify.Notice) {
-		return func(n *notify.Notice) {
-			n.Incident.Scope = notify.ScopeChange
-			if more != nil {
-				more(n)
-			}
-		}
+// incidents are those of notices.
+func incidents(notices ...notify.Notice) []notify.Incident {
+	var all []notify.Incident
+	for _, n := range notices {
+		all = append(all, n.Incident)
 	}
+	return all
+}
+
+func TestWhatACheckConcludes(t *testing.T) {
+	one := func(change func(*notify.Incident)) notify.Notice {
+		return failed(func(n *notify.Notice) {
+			n.Incident.Scope = notify.ScopeChange
+			if change != nil {
+				change(&n.Incident)
+			}
+		})
+	}
+	mended := one(func(i *notify.Incident) { i.Status = "resolved" })
+	flaky := one(func(i *notify.Incident) { i.IsFlaky = true })
 	tests := []struct {
 		name           string
-		change         func(*notify.Notice)
+		all            []notify.Incident
 		wantConclusion string
 		wantTitle      string
 	}{
-		{"the change's own", onChange(nil), "failure", "TestPay fails"},
-		{"mended", onChange(status("resolved", notify.Resolved)), "success", "Resolved: TestPay fails"},
-		{"flaky", onChange(func(n *notify.Notice) { n.Kind = notify.Flaky }), "neutral", "TestPay fails"},
-		{"the base branch's", nil, "neutral", "TestPay fails"},
-		{"without a title", onChange(func(n *notify.Notice) { n.Incident.Title = " \n" }), "failure", "CI fails on main"},
+		{"the change's own", incidents(one(nil)), "failure", "TestPay fails"},
+		{"two", incidents(one(nil), flaky), "failure", "TestPay fails, and 1 more"},
+		{"mended", incidents(mended), "success", "Resolved: TestPay fails"},
+		{"one of two mended", incidents(one(nil), mended), "failure", "TestPay fails"},
+		{"flaky", incidents(flaky, mended), "neutral", "TestPay fails"},
+		{"the base branch's", incidents(failed(nil)), "neutral", "TestPay fails"},
+		{"without a title", incidents(one(func(i *notify.Incident) { i.Title = " \n" })), "failure", "CI fails on main"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			title, summary, conclusion := notify.CheckSummary(failed(tt.change))
-			if conclusion != tt.wantConclusion || title != tt.wantTitle || !strings.Contains(summary, "https://dff.example/incidents/inc_1") {
+			title, summary, conclusion := notify.CheckSummary(tt.all)
+			if conclusion != tt.wantConclusion || title != tt.wantTitle || strings.Count(summary, "(<https://dff.example/incidents/inc_1>)") != len(tt.all) {
 				t.Errorf("%s, %q:\n%s", conclusion, title, summary)
 			}
 		})
@@ -40,8 +53,8 @@ func TestWhatACheckRunConcludes(t *testing.T) {
 }
 
 func TestACommentShowsTheIncidentsOfItsChange(t *testing.T) {
-	body := notify.CommentBody(failed(nil), failed(func(n *notify.Notice) { n.Incident.Title = "Second" }))
-	for _, want := range []string{notify.CommentMarker + "\n", "[TestPay fails](<https://dff.example/incidents/inc_1>)", "[Second]", "- Owner: ` @ann `",
+	body := notify.CommentBody(incidents(failed(nil), failed(func(n *notify.Notice) { n.Incident.Title = "Second" })))
+	for _, want := range []string{"**2 things fail here**\n", "[TestPay fails](<https://dff.example/incidents/inc_1>)", "[Second]", "- Owner: ` @ann `",
 		"```text\n--- FAIL: TestPay\nwant 1, got 2\n```", "[Failed run](<https://github.com/acme/shop/actions/runs/1>)"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("%q is not in\n%s", want, body)
@@ -51,8 +64,35 @@ func TestACommentShowsTheIncidentsOfItsChange(t *testing.T) {
 	for i := range many {
 		many[i] = failed(nil)
 	}
-	if long := notify.CommentBody(failed(nil), many...); len(long) > 65_536 || !strings.Contains(long, "left out") {
+	if long := notify.CommentBody(incidents(many...)); len(long) > 65_536 || !strings.Contains(long, "left out") {
 		t.Errorf("%d bytes", len(long))
+	}
+}
+
+func TestACommentShrinksWhenAllHasEnded(t *testing.T) {
+	ended := func(resolution string) notify.Notice {
+		return failed(func(n *notify.Notice) {
+			n.Incident.Status, n.Incident.Resolution, n.Incident.Reason = "resolved", resolution, "it ended"
+		})
+	}
+	for _, tt := range []struct {
+		name string
+		all  []notify.Incident
+		want string
+	}{
+		{"green", incidents(ended("green"), ended("superseded")), "**All green**"},
+		{"one nobody has mended", incidents(ended("green"), ended("obsolete")), "**Nothing that failed here is open any more**"},
+		{"one is open still", incidents(failed(nil), ended("green")), "**What fails here**"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			body := notify.CommentBody(tt.all)
+			if !strings.HasPrefix(body, tt.want) {
+				t.Errorf("it begins otherwise than %q:\n%s", tt.want, body)
+			}
+			if shown := strings.Contains(body, "```"); shown != strings.HasPrefix(tt.want, "**What") {
+				t.Errorf("lines are shown: %v\n%s", shown, body)
+			}
+		})
 	}
 }
 
@@ -74,8 +114,10 @@ func FuzzMarkdownStaysInert(f *testing.F) {
 			i.Title, i.Headline, i.Reason, i.Branch, i.Workflow, i.Job, i.Owner, i.OwnerRule, i.Culprit, i.CulpritState = s, s, s, s, s, s, s, s, s, s
 			i.SHA, i.CommitTitle, i.Author, i.Status, i.Severity, i.Category, i.Lines = s, s, s, s, s, s, []string{s, s}
 		})
-		_, summary, _ := notify.CheckSummary(n)
-		for _, text := range []string{strings.TrimPrefix(notify.CommentBody(n), notify.CommentMarker), summary} {
+		over := n
+		over.Incident.Status = "resolved"
+		_, summary, _ := notify.CheckSummary(incidents(n))
+		for _, text := range []string{notify.CommentBody(incidents(n)), notify.CommentBody(incidents(over)), summary} {
 			// Our own links are no stranger's.
 			for _, own := range []string{n.Incident.URL, n.Incident.RunURL} {
 				text = strings.ReplaceAll(text, "(<"+own+">)", "()")

@@ -29,6 +29,7 @@ const (
 	Assigned     Kind = "assigned"
 	Fixing       Kind = "fixing"
 	Verifying    Kind = "verifying"
+	FixFailed    Kind = "fix_failed" // a fix is merged, and it is red all the same
 	Resolved     Kind = "resolved"
 	Snoozed      Kind = "snoozed"
 	Unsnoozed    Kind = "unsnoozed"
@@ -39,10 +40,10 @@ const (
 )
 
 // Kinds are the changes that a channel may be limited to.
-var Kinds = []Kind{Opened, Reopened, Acknowledged, Assigned, Fixing, Verifying, Resolved, Snoozed, Unsnoozed, Commented, Flaky}
+var Kinds = []Kind{Opened, Reopened, Acknowledged, Assigned, Fixing, Verifying, FixFailed, Resolved, Snoozed, Unsnoozed, Commented, Flaky}
 
 // changesStatus are the kinds that move an incident to another state.
-var changesStatus = []Kind{Opened, Reopened, Acknowledged, Fixing, Verifying, Resolved, Snoozed, Unsnoozed}
+var changesStatus = []Kind{Opened, Reopened, Acknowledged, Fixing, Verifying, FixFailed, Resolved, Snoozed, Unsnoozed}
 
 // Notice is a change of an incident, ready to be told.
 type Notice struct {
@@ -94,6 +95,8 @@ type Incident struct {
 	ResolvedURL string     `json:"resolved_url"`
 	Reason      string     `json:"reason"` // why it is in its state
 	Occurrences int        `json:"occurrences"`
+	IsFlaky     bool       `json:"is_flaky"`   // it fails and passes on the same commits
+	Resolution  string     `json:"resolution"` // green, flaky, superseded, …; empty while it is not resolved
 }
 
 // The scopes and states that are looked at here.
@@ -101,8 +104,9 @@ const (
 	ScopeBranch = "branch"
 	ScopeChange = "change"
 
-	statusResolved = "resolved"
-	critical       = "critical"
+	statusSuspected = "suspected"
+	statusResolved  = "resolved"
+	critical        = "critical"
 )
 
 // IsResolved reports whether the incident has ended.

@@ -88,7 +88,8 @@ func (n Notice) sentence() (actor, what string) {
 	what, known := map[Kind]string{
 		Opened: "opened the incident", Reopened: "opened the incident again", Acknowledged: "acknowledged it",
 		Assigned: "gave it to an owner", Fixing: "linked a fix", Verifying: "waits for the run that shows whether the fix holds",
-		Resolved: "resolved it", Snoozed: "snoozed it", Unsnoozed: "ended the snooze", Commented: "commented",
+		FixFailed: "found it red after the fix",
+		Resolved:  "resolved it", Snoozed: "snoozed it", Unsnoozed: "ended the snooze", Commented: "commented",
 		Flaky: "found it flaky", Test: "sent a test",
 	}[n.Kind]
 	if !known {

@@ -28,7 +28,7 @@ var severities = []string{"low", "medium", "high", critical}
 
 // usual are the kinds that are told unless a channel chooses: changes of state
 // or owner.
-var usual = []Kind{Opened, Reopened, Acknowledged, Assigned, Fixing, Verifying, Resolved}
+var usual = []Kind{Opened, Reopened, Acknowledged, Assigned, Fixing, Verifying, FixFailed, Resolved}
 
 // Wants decides whether a channel is told of a notice, and says why. A channel
 // that was told of an incident before hears how it goes on also when the

@@ -59,6 +59,7 @@ var classes = map[string]class{
 	TypeFixFollow:    {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
 	// The fixer may take ten minutes.
 	TypeFixPropose: {queue: Incidents, retries: 5, timeout: 15 * time.Minute},
+	TypeReport:     {queue: Notify, retries: 12, timeout: 2 * time.Minute},
 	TypeNotifyFan:  {queue: Notify, retries: 60, timeout: time.Minute},
 	// A hundred tries of up to an hour and a quarter are four days: a receiver
 	// may be down over a weekend.

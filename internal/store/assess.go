@@ -14,6 +14,8 @@ import (
 // Assessed is an incident as far as assessing it needs it.
 type Assessed struct {
 	Connection Connection
+	ScopeID    int64
+	ForChange  bool    // it is about a proposed change
 	Pending    bool    // the evidence of its newest occurrence is being looked for
 	Untold     []Entry // what nobody was told of yet, oldest first
 }
@@ -24,16 +26,18 @@ func (s *Store) Assessed(ctx context.Context, incidentID string) (Assessed, erro
 	var a Assessed
 	var row struct {
 		ConnectionID string `db:"connection_id"`
+		ScopeID      int64  `db:"scope_id"`
+		ForChange    bool   `db:"for_change"`
 		Pending      bool   `db:"pending"`
 	}
 	err := s.db.GetContext(ctx, &row, `
-		SELECT i.connection_id, COALESCE((SELECT r.evidence = 'pending' FROM occurrences o JOIN runs r USING (connection_id, run_id, attempt)
+		SELECT i.connection_id, i.scope_id, s.kind = 'change' AS for_change, COALESCE((SELECT r.evidence = 'pending' FROM occurrences o JOIN runs r USING (connection_id, run_id, attempt)
 			WHERE o.incident_id = i.id ORDER BY r.run_created_at DESC, r.number DESC, r.run_id DESC, r.attempt DESC LIMIT 1), false) AS pending
-		FROM incidents i WHERE i.id = $1`, incidentID)
+		FROM incidents i JOIN scopes s ON s.id = i.scope_id WHERE i.id = $1`, incidentID)
 	if err != nil {
 		return a, incidentFault(incidentID, err)
 	}
-	a.Pending = row.Pending
+	a.ScopeID, a.ForChange, a.Pending = row.ScopeID, row.ForChange, row.Pending
 	err = s.db.SelectContext(ctx, &a.Untold, `
 		SELECT id, at, kind, actor, reason, inputs FROM incident_entries WHERE incident_id = $1 AND NOT is_told ORDER BY id`, incidentID)
 	if err != nil {
@@ -68,9 +72,9 @@ func (tx *Tx) MarkTold(ctx context.Context, entries []Entry) ([]Entry, error) {
 	return out, nil
 }
 
-// AssessIncidentsOf has the incidents of a run's failed jobs assessed, now that
-// its evidence is there.
-func (tx *Tx) AssessIncidentsOf(ctx context.Context, connectionID string, key incident.RunKey) error {
+// AssessIncidentsOf has the incidents of a run's failed jobs assessed now that
+// its evidence is there (a zero time), or at a time whether it is or not.
+func (tx *Tx) AssessIncidentsOf(ctx context.Context, connectionID string, key incident.RunKey, at time.Time) error {
 	var ids []string
 	err := tx.tx.SelectContext(ctx, &ids, `
 		SELECT DISTINCT incident_id FROM occurrences
@@ -79,7 +83,12 @@ func (tx *Tx) AssessIncidentsOf(ctx context.Context, connectionID string, key in
 		return fmt.Errorf("incidents of run %d.%d: %w", key.ID, key.Attempt, classify(err))
 	}
 	for _, id := range ids {
-		if err := tx.Enqueue(ctx, queue.NewAssess(id, 0, fmt.Sprintf(":%d.%d", key.ID, key.Attempt))); err != nil {
+		t := queue.NewAssess(id, 0, fmt.Sprintf(":%d.%d", key.ID, key.Attempt))
+		if !at.IsZero() {
+			t = queue.NewAssess(id, 0, fmt.Sprintf(":%d.%d:late", key.ID, key.Attempt))
+			t.NotBefore = at
+		}
+		if err := tx.Enqueue(ctx, t); err != nil {
 			return err
 		}
 	}

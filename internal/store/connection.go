@@ -12,6 +12,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/hook"
+	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/secret"
 )
@@ -77,6 +78,8 @@ type Connection struct {
 	Health       hook.Health    `db:"health"`
 	HealthSince  time.Time      `db:"health_since"`
 	HealthReason string         `db:"health_reason"`
+
+	SeverityJSON string `db:"incident_severity"`
 }
 
 // connectionColumns are of repository_connections, aliased c.
@@ -91,7 +94,7 @@ const connectionColumns = `
 	c.webhook_created_at, c.webhook_last_delivery_at, c.created_at, c.updated_at,
 	c.webhook_secret_next, c.webhook_next_at, c.webhook_next_sent_at, c.webhook_previous_until, c.webhook_rotated_at,
 	c.webhook_verified_at, c.webhook_refused_at, c.webhook_missed_at, c.webhook_checked_at, c.former_urls,
-	c.health, c.health_since, c.health_reason`
+	c.health, c.health_since, c.health_reason, c.incident_severity`
 
 // visible is true for the connections c that user $1 sees: their own, and an
 // installation's where GitHub said within the hour that they may access the
@@ -332,6 +335,7 @@ type ConnectionPatch struct {
 	IsEnabled *bool
 	AutoPR    *bool
 	Events    []string
+	Severity  []incident.SeverityRule
 }
 
 // PatchConnection changes a connection that the user may change. Other events
@@ -347,6 +351,10 @@ func (s *Store) PatchConnection(ctx context.Context, userID, id string, p Connec
 			return &fault.Error{Kind: fault.Invalid, Field: "body.webhook_events",
 				Sentence: "The GitHub App brings this repository's events; they are chosen in the App's settings."}
 		}
+		severity, err := marshal(p.Severity)
+		if err != nil {
+			return err
+		}
 		err = tx.tx.GetContext(ctx, &c, `
 			UPDATE repository_connections c SET
 				is_enabled      = COALESCE($2, is_enabled),
@@ -356,15 +364,21 @@ func (s *Store) PatchConnection(ctx context.Context, userID, id string, p Connec
 				                  THEN 'pending' ELSE webhook_status END,
 				webhook_error   = CASE WHEN setup_webhook AND webhook_events <> COALESCE($4, webhook_events)
 				                  THEN NULL ELSE webhook_error END,
+				incident_severity = COALESCE(NULLIF($5::jsonb, 'null'), incident_severity),
 				updated_at      = now()
 			WHERE id = $1
 			RETURNING `+connectionColumns,
-			was.ID, p.IsEnabled, p.AutoPR, pq.StringArray(p.Events))
+			was.ID, p.IsEnabled, p.AutoPR, pq.StringArray(p.Events), severity)
 		if err != nil {
 			return connectionFault(id, err)
 		}
 		if err := tx.examine(ctx, was.ID); err != nil {
 			return err
+		}
+		if c.SeverityJSON != was.SeverityJSON {
+			if err := tx.regradeAll(ctx, was.ID); err != nil {
+				return err
+			}
 		}
 		if c.HookStatus != HookPending {
 			return nil

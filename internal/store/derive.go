@@ -44,8 +44,9 @@ func (tx *Tx) Derive(ctx context.Context, c Connection, scope Scope, run forge.R
 			telemetry.Mark(ctx, "incident opened", telemetry.IncidentID, change.ID)
 		}
 	}
+	severity, _ := incident.Grade(incident.Impact{Branch: run.Branch, Main: scope.IsMain, Fork: run.HeadRepository != "", Rules: c.SeverityRules()})
 	opened, err := tx.SaveChanges(ctx, Placement{
-		Scope: scope, Run: run, Severity: incident.Grade(run, scope.IsMain), By: by,
+		Scope: scope, Run: run, Severity: severity, By: by,
 		Owner: owner.Choose(owner.Facts{Default: c.OwnerName, DefaultReason: "connected the repository"}),
 	}, changes)
 	if err != nil {

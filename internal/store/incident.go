@@ -227,7 +227,7 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 
 // quiet are the kinds of entries of which nobody is told.
 var quiet = map[string]bool{
-	string(incident.Occurred): true, string(incident.Aged): true,
+	string(incident.Occurred): true, string(incident.Aged): true, SeverityChanged: true, ReportRefused: true,
 	entryRerun: true, EntryFixWithheld: true, EntryFixWithdrawn: true,
 }
 

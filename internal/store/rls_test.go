@@ -121,6 +121,7 @@ func (w *world) own(name string, number int64) string {
 		SELECT id, $2, '', 'another', now(), 1, 1, 1 FROM scopes WHERE connection_id = $1`, c.ID, name)
 	w.exec(`INSERT INTO fix_changes (id, connection_id, kind, state, number, branch, target_branch) VALUES ('fix_' || $2, $1, 'linked', 'open', 1, $2, 'main')`, c.ID, name)
 	w.exec(`INSERT INTO incident_fixes (fix_id, incident_id) SELECT 'fix_' || $2, id FROM incidents WHERE connection_id = $1`, c.ID, name)
+	w.exec(`INSERT INTO incident_reports (scope_id, connection_id) SELECT id, connection_id FROM scopes WHERE connection_id = $1`, c.ID)
 	return u.ID
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lib/pq"
@@ -35,15 +36,26 @@ func (tx *Tx) LockScope(ctx context.Context, connectionID string, run forge.Run,
 	}
 	var s Scope
 	err := tx.tx.GetContext(ctx, &s, `
-		INSERT INTO scopes (connection_id, kind, branch, head_repository, is_main) VALUES ($1, $2, $3, $4, $5)
+		INSERT INTO scopes (connection_id, kind, branch, head_repository, is_main, change_number) VALUES ($1, $2, $3, $4, $5, $7)
 		-- The lock is taken also where nothing changes. A delivery that does not name the default branch changes nothing.
-		ON CONFLICT ON CONSTRAINT scopes_key DO UPDATE SET is_main = CASE WHEN $6 THEN EXCLUDED.is_main ELSE scopes.is_main END
+		ON CONFLICT ON CONSTRAINT scopes_key DO UPDATE SET is_main = CASE WHEN $6 THEN EXCLUDED.is_main ELSE scopes.is_main END,
+			change_number = GREATEST(EXCLUDED.change_number, scopes.change_number)
 		RETURNING id, connection_id, kind, branch, is_main`,
-		connectionID, kind, clean(run.Branch), clean(run.HeadRepository), kind == "branch" && run.Branch == defaultBranch, defaultBranch != "")
+		connectionID, kind, clean(run.Branch), clean(run.HeadRepository), kind == "branch" && run.Branch == defaultBranch, defaultBranch != "",
+		newestChange(kind, run))
 	if err != nil {
 		return Scope{}, fmt.Errorf("scope %s: %w", run.Branch, classify(err))
 	}
 	return s, nil
+}
+
+// newestChange is the change that a run for changes is about; 0 when the forge
+// does not tell. A branch has one open at a time that is not an older one's.
+func newestChange(kind string, run forge.Run) int64 {
+	if kind != ScopeChange || len(run.Changes) == 0 {
+		return 0
+	}
+	return slices.Max(run.Changes)
 }
 
 // LockScopeOf is LockScope for a run that is stored.
