@@ -26,7 +26,9 @@ func (d Deps) observe(next http.Handler) http.Handler {
 		r = withAddress(r.WithContext(telemetry.WithRequestID(log.WithContext(r.Context()), id)), d.ProxyHops)
 		w.Header().Set("X-Request-Id", id)
 		defer func() {
-			if cause := recover(); cause != nil {
+			if cause := recover(); cause == http.ErrAbortHandler {
+				panic(cause) // an answer that cannot be ended well is cut off
+			} else if cause != nil {
 				fail(w, r, fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
 			}
 		}()
