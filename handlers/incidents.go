@@ -28,6 +28,8 @@ func (d Deps) incidentRoutes(api huma.API) {
 		Summary: "Show an incident with its failed jobs and history", Tags: []string{"incidents"},
 		Errors: slices.Concat(everyRoute, []int{http.StatusNotFound}),
 	}, call(d.showIncident))
+	d.actRoutes(api)
+	d.exportRoute(api)
 }
 
 // IncidentSummary is an incident as lists show it. It is exported because the
@@ -59,11 +61,37 @@ type IncidentSummary struct {
 	LastSeenAt   time.Time            `json:"last_seen_at" doc:"When the last failed run ended."`
 	ResolvedAt   *time.Time           `json:"resolved_at" doc:"When the run that passed ended."`
 	ResolvedBy   *resolution          `json:"resolved_by" doc:"The run that passed."`
+	DuplicateOf  *string              `json:"duplicate_of" doc:"The incident that somebody has made it a part of."`
+	AckedBy      string               `json:"acknowledged_by" doc:"Who looks after it, in its present episode; empty while nobody does."`
+	AckedAt      *time.Time           `json:"acknowledged_at"`
+	AssignedTo   string               `json:"assigned_to" doc:"To whom a person has given it, whatever the rules say; empty when nobody has."`
+	Snooze       *snooze              `json:"snooze" doc:"What it waits for in quiet; null when it is not snoozed."`
 }
 
-// TransformSchema says that resolved_by may be null.
+// TransformSchema says that resolved_by and snooze may be null.
 func (IncidentSummary) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
-	return mayBeNull(r, s, "resolved_by")
+	return mayBeNull(r, mayBeNull(r, s, "resolved_by"), "snooze")
+}
+
+// snooze says what an incident waits for; one of its ends is set. It ends
+// before that when the incident gets worse.
+type snooze struct {
+	By    string     `json:"by"`
+	At    time.Time  `json:"at"`
+	Until *time.Time `json:"until"`
+	Count *int       `json:"count" doc:"With how many failed runs in all it ends."`
+	SHA   *string    `json:"sha" doc:"It ends when a commit fails that contains this one."`
+}
+
+func showSnooze(s store.Snooze) *snooze {
+	if s.SnoozedAt == nil {
+		return nil
+	}
+	out := &snooze{By: s.SnoozedBy, At: s.SnoozedAt.UTC(), Until: utc(s.SnoozedUntil), Count: s.SnoozedCount}
+	if s.SnoozedSHA != "" {
+		out.SHA = &s.SnoozedSHA
+	}
+	return out
 }
 
 type resolution struct {
@@ -78,6 +106,7 @@ func summarise(i store.Incident) IncidentSummary {
 		Occurrences: i.Occurrences, Job: i.Job, Headline: i.Headline,
 		Category: i.Category, Fingerprint: i.Fingerprint, Key: i.Key, Specificity: i.Specificity, Episode: i.Episode, IsFlaky: i.IsFlaky,
 		Resolution: string(i.Resolution), RecurrenceOf: i.RecurrenceOf,
+		DuplicateOf: i.DuplicateOf, AckedBy: i.AcknowledgedBy, AckedAt: utc(i.AcknowledgedAt), AssignedTo: i.AssignedTo, Snooze: showSnooze(i.Snooze),
 		OpenedAt: i.OpenedAt.UTC(), LastSeenAt: i.LastSeenAt.UTC(), ResolvedAt: utc(i.ResolvedAt),
 	}
 	if i.ResolvedAt != nil {
@@ -86,12 +115,39 @@ func summarise(i store.Incident) IncidentSummary {
 	return out
 }
 
+// IncidentFilter is what lists and exports of incidents may be narrowed to. It
+// is exported because huma reads no parameters from what is embedded and not.
+type IncidentFilter struct {
+	Repository  string   `query:"repository" maxLength:"500" doc:"Full name of a repository."`
+	State       string   `query:"state" enum:"red,snoozed,resolved,all" doc:"red: not resolved; snoozed: the red ones that are."`
+	Status      []string `query:"status" maxItems:"6" nullable:"false" enum:"suspected,open,acknowledged,fixing,verifying,resolved" doc:"One of these, separated by commas."`
+	Severity    []string `query:"severity" maxItems:"4" nullable:"false" enum:"critical,high,medium,low" doc:"One of these, separated by commas."`
+	Branch      string   `query:"branch" maxLength:"1000"`
+	Workflow    string   `query:"workflow" maxLength:"1000"`
+	Category    string   `query:"category" maxLength:"100"`
+	Fingerprint string   `query:"fingerprint" maxLength:"200"`
+	Owner       string   `query:"owner" maxLength:"200" doc:"One of the owners, with or without @; me is you, by your names here and at the forges."`
+	Assigned    string   `query:"assigned" maxLength:"200" doc:"To whom a person has assigned it; me is you, nobody is no one."`
+	Text        string   `query:"q" maxLength:"200" doc:"Only those whose title, headline, fingerprint key or branch contains this, in any case."`
+	Since       string   `query:"since" format:"date-time" doc:"Only incidents opened at or after this time (RFC 3339)."`
+	Until       string   `query:"until" format:"date-time" doc:"Only incidents opened before this time (RFC 3339)."`
+}
+
+// read checks a filter of a user's.
+func (f IncidentFilter) read(userID string) (store.IncidentFilter, error) {
+	out := store.IncidentFilter{
+		UserID: userID, Repository: f.Repository, State: f.State, Statuses: f.Status, Severities: f.Severity, Branch: f.Branch,
+		Workflow: f.Workflow, Category: f.Category, Fingerprint: f.Fingerprint, Owner: f.Owner, Assigned: f.Assigned, Text: f.Text,
+	}
+	var err error
+	if out.Since, err = readTime("since", f.Since); err == nil {
+		out.Until, err = readTime("until", f.Until)
+	}
+	return out, err
+}
+
 type listIncidentsInput struct {
-	Repository string `query:"repository" maxLength:"500" doc:"Full name of a repository."`
-	Status     string `query:"status" enum:"suspected,open,acknowledged,fixing,verifying,resolved"`
-	Branch     string `query:"branch" maxLength:"1000"`
-	Severity   string `query:"severity" enum:"critical,high,medium,low"`
-	Since      string `query:"since" format:"date-time" doc:"Only incidents opened at or after this time (RFC 3339)."`
+	IncidentFilter
 	Page
 }
 
@@ -103,18 +159,13 @@ type incidentPage struct {
 }
 
 func (d Deps) listIncidents(ctx context.Context, caller auth.Identity, in *listIncidentsInput) (*incidentPage, error) {
-	filter := store.IncidentFilter{
-		UserID: caller.UserID, Repository: in.Repository, Branch: in.Branch,
-		Limit: in.Limit + 1,
-	}
-	var err error
-	if filter.BeforeTime, filter.BeforeID, err = readPlace(in.Cursor); err != nil {
+	filter, err := in.read(caller.UserID)
+	if err != nil {
 		return nil, err
 	}
-	if in.Since != "" {
-		if filter.Since, err = time.Parse(time.RFC3339, in.Since); err != nil {
-			return nil, errSince
-		}
+	filter.Limit = in.Limit + 1
+	if filter.BeforeTime, filter.BeforeID, err = readPlace(in.Cursor); err != nil {
+		return nil, err
 	}
 	list, err := d.Store.IncidentsOf(ctx, filter)
 	if err != nil {
@@ -146,7 +197,7 @@ type entry struct {
 	At     time.Time      `json:"at"`
 	Kind   string         `json:"kind"`
 	Actor  string         `json:"actor"`
-	Reason string         `json:"reason"`
+	Reason string         `json:"reason" doc:"Plain text; a comment is in it as it was written."`
 	Inputs map[string]any `json:"inputs" doc:"What it was decided by."`
 }
 
@@ -162,6 +213,14 @@ type incidentDetail struct {
 	Culprit     store.CulpritRecord `json:"culprit" doc:"Which commit may have broken it."`
 	Fixes       []PRDocument        `json:"fixes" nullable:"false" doc:"The pull and merge requests that mean to end it, newest first, at most 50."`
 	Timeline    []entry             `json:"timeline" nullable:"false" doc:"What happened, oldest first, at most the 500 newest."`
+	Merged      []merged            `json:"merged" nullable:"false" doc:"The incidents that people have made a part of it."`
+}
+
+type merged struct {
+	ID          string `json:"id"`
+	Fingerprint string `json:"fingerprint"`
+	Title       string `json:"title"`
+	Headline    string `json:"headline"`
 }
 
 type incidentOutput struct{ Body incidentDetail }
@@ -175,11 +234,19 @@ const (
 func (d Deps) showIncident(ctx context.Context, caller auth.Identity, in *struct {
 	ID string `path:"id" maxLength:"64"`
 }) (*incidentOutput, error) {
-	i, err := d.Store.IncidentOf(ctx, caller.UserID, in.ID, shownRuns, shownEntries)
+	return d.incidentDocument(ctx, caller, in.ID)
+}
+
+// incidentDocument is an incident as the API shows it alone.
+func (d Deps) incidentDocument(ctx context.Context, caller auth.Identity, id string) (*incidentOutput, error) {
+	i, err := d.Store.IncidentOf(ctx, caller.UserID, id, shownRuns, shownEntries)
 	if err != nil {
 		return nil, err
 	}
-	detail := incidentDetail{IncidentSummary: summarise(i.Incident), Culprit: i.Culprit, FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{}}
+	detail := incidentDetail{
+		IncidentSummary: summarise(i.Incident), Culprit: i.Culprit,
+		FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{}, Merged: []merged{},
+	}
 	fixes, err := d.Store.FixesOf(ctx, store.FixFilter{UserID: caller.UserID, IncidentID: i.ID, Limit: shownFixes})
 	if err != nil {
 		return nil, err
@@ -199,6 +266,9 @@ func (d Deps) showIncident(ctx context.Context, caller auth.Identity, in *struct
 		detail.RunURL, detail.CommitSHA, detail.CommitTitle = last.RunURL, last.CommitSHA, last.CommitTitle
 		detail.Author, detail.FailedJobs = last.Author, last.FailedJobs
 	}
+	for _, m := range i.Merged {
+		detail.Merged = append(detail.Merged, merged(m))
+	}
 	for _, e := range i.Entries {
 		detail.Timeline = append(detail.Timeline, showEntry(e))
 	}
@@ -216,6 +286,6 @@ func showOccurrence(o store.Occurrence) (occurrence, error) {
 
 func showEntry(e store.Entry) entry {
 	out := entry{At: e.At.UTC(), Kind: e.Kind, Actor: e.Actor, Reason: e.Reason, Inputs: map[string]any{}}
-	_ = json.Unmarshal([]byte(e.Inputs), &out.Inputs) // written by SaveChange
+	_ = json.Unmarshal([]byte(e.Inputs), &out.Inputs) // written by AddEntry
 	return out
 }

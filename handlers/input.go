@@ -73,7 +73,17 @@ func readCursor(cursor string, n int) ([]string, error) {
 	return parts, nil
 }
 
-var errSince = &fault.Error{Kind: fault.Invalid, Field: "query.since", Sentence: "The time is none of RFC 3339: 2026-11-24T10:00:00Z."}
+// readTime reads a time of a query; zero where there is none.
+func readTime(name, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, &fault.Error{Kind: fault.Invalid, Field: "query." + name, Sentence: "The time is none of RFC 3339: 2026-11-24T10:00:00Z."}
+	}
+	return at, nil
+}
 
 var errCursor = &fault.Error{Kind: fault.Invalid, Field: "query.cursor", Sentence: "The cursor is none of ours. Take next_cursor of the page before, or leave it out."}
 

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -26,7 +27,11 @@ func (d Deps) observe(next http.Handler) http.Handler {
 		r = withAddress(r.WithContext(telemetry.WithRequestID(log.WithContext(r.Context()), id)), d.ProxyHops)
 		w.Header().Set("X-Request-Id", id)
 		defer func() {
-			if cause := recover(); cause != nil {
+			cause := recover()
+			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(cause) // an answer that cannot be ended well is cut off
+			}
+			if cause != nil {
 				fail(w, r, fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
 			}
 		}()

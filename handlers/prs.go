@@ -148,12 +148,9 @@ type prStats struct {
 }
 
 func (d Deps) showPRStats(ctx context.Context, caller auth.Identity, in *prStatsInput) (*prStats, error) {
-	var since time.Time
-	if in.Since != "" {
-		var err error
-		if since, err = time.Parse(time.RFC3339, in.Since); err != nil {
-			return nil, errSince
-		}
+	since, err := readTime("since", in.Since)
+	if err != nil {
+		return nil, err
 	}
 	found, err := d.Store.FixStatsOf(ctx, caller.UserID, in.Repository, in.Kind, since)
 	if err != nil {

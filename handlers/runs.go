@@ -129,19 +129,6 @@ func (d Deps) listRuns(ctx context.Context, caller auth.Identity, in *listRunsIn
 	return &page, nil
 }
 
-// readTime reads a parameter of the query that is a time; zero when it is not
-// given.
-func readTime(parameter, value string) (time.Time, error) {
-	if value == "" {
-		return time.Time{}, nil
-	}
-	at, err := time.Parse(time.RFC3339, value)
-	if err != nil {
-		return time.Time{}, &fault.Error{Kind: fault.Invalid, Field: "query." + parameter, Sentence: "The time is none of RFC 3339: 2026-11-24T10:00:00Z."}
-	}
-	return at, nil
-}
-
 func readRunPlace(cursor string) (store.RunPlace, error) {
 	at, id, err := readPlace(cursor)
 	if err != nil || cursor == "" {

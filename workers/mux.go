@@ -71,6 +71,7 @@ func (d Deps) Mux() *asynq.ServeMux {
 	mux.HandleFunc(queue.TypeSweepHooks, d.sweepHooks)
 	mux.HandleFunc(queue.TypeSweepLogs, d.sweepLogs)
 	mux.HandleFunc(queue.TypeSweepOwed, d.sweepOwed)
+	mux.HandleFunc(queue.TypeSweepSnoozes, d.sweepSnoozes)
 	mux.HandleFunc(queue.TypeCompareLog, d.compareLog)
 	mux.HandleFunc(queue.TypeCompareRuns, d.compareRuns)
 	mux.HandleFunc(queue.TypeSweepOutbox, d.sweepOutbox)

@@ -17,6 +17,7 @@ var periods = []struct {
 }{
 	{queue.TypeSweepOutbox, 5 * time.Second},
 	{queue.TypeSweepOrphans, time.Minute},
+	{queue.TypeSweepSnoozes, time.Minute},
 	{queue.TypeSweepGrants, 5 * time.Minute},
 	{queue.TypeSweepHooks, sweepHooksEvery},
 	{queue.TypeSweepLogs, sweepLogsEvery},

@@ -12,14 +12,29 @@ import (
 type incidentsCommand struct {
 	List incidentsList `cmd:"" default:"withargs" help:"List incidents, newest first (default)."`
 	Show incidentsShow `cmd:"" help:"Show an incident with its evidence and history."`
+
+	Acknowledge incidentsAcknowledge `cmd:"" help:"Say that you look after an incident."`
+	Resolve     incidentsResolve     `cmd:"" help:"End an incident; a later failure opens it again."`
+	Reopen      incidentsReopen      `cmd:"" help:"Open an incident again."`
+	Snooze      incidentsSnooze      `cmd:"" help:"Keep an incident quiet for a while, or until it gets worse."`
+	Unsnooze    incidentsUnsnooze    `cmd:"" help:"End a snooze."`
+	Assign      incidentsAssign      `cmd:"" help:"Say whose an incident is."`
+	Comment     incidentsComment     `cmd:"" help:"Add a comment to an incident's history."`
 }
 
 type incidentsList struct {
 	listed
 	Repository string        `help:"Only of this repository." placeholder:"OWNER/REPO"`
-	Status     string        `help:"Only of this status: open, resolved, …." placeholder:"STATUS"`
+	Status     string        `help:"Only of these statuses: open,acknowledged, …." placeholder:"STATUS"`
+	State      string        `help:"Only what is red, snoozed or resolved." placeholder:"STATE"`
 	Branch     string        `help:"Only on this branch." placeholder:"NAME"`
-	Severity   string        `help:"Only of this severity: critical, high, medium, low." placeholder:"SEVERITY"`
+	Severity   string        `help:"Only of these severities: critical,high,medium,low." placeholder:"SEVERITY"`
+	Workflow   string        `help:"Only of this workflow." placeholder:"NAME"`
+	Category   string        `help:"Only of this category: compile, test, network, …." placeholder:"CATEGORY"`
+	Print      string        `name:"fingerprint" help:"Only of this fingerprint: the same failure, wherever it is." placeholder:"FINGERPRINT"`
+	Owner      string        `help:"Only of this owner; me is you." placeholder:"NAME"`
+	Assigned   string        `help:"Only those assigned to somebody; me is you, nobody is no one." placeholder:"NAME"`
+	Text       string        `name:"text" help:"Only those in whose title, headline or branch this occurs." placeholder:"TEXT"`
 	Since      time.Duration `help:"Only those opened within this time, 24h." placeholder:"DURATION"`
 }
 
@@ -29,7 +44,10 @@ func (c incidentsList) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	filter := client.IncidentFilter{Repository: c.Repository, Status: c.Status, Branch: c.Branch, Severity: c.Severity}
+	filter := client.IncidentFilter{
+		Repository: c.Repository, Status: c.Status, State: c.State, Branch: c.Branch, Severity: c.Severity, Workflow: c.Workflow,
+		Category: c.Category, Fingerprint: c.Print, Owner: c.Owner, Assigned: c.Assigned, Text: c.Text,
+	}
 	if c.Since > 0 {
 		filter.Since = time.Now().Add(-c.Since)
 	}
@@ -110,13 +128,16 @@ func tellIncident(s screen, i client.Incident) {
 	if owner != "" && i.OwnerRule != "" {
 		owner += " (" + i.OwnerRule + ")"
 	}
-	resolved := ""
+	resolved, partOf := "", ""
 	if i.ResolvedAt != nil {
-		resolved = s.ago(i.ResolvedAt)
+		resolved = strings.TrimSpace(s.ago(i.ResolvedAt) + " " + i.Resolution)
+	}
+	if i.DuplicateOf != nil {
+		partOf = *i.DuplicateOf
 	}
 	s.fields("id", i.ID, "status", i.Status, "severity", i.Severity, "repository", i.FullName, "branch", i.Branch,
 		"workflow", i.Workflow, "owner", owner, "seen", counted(i.Occurrences, "failed run"),
-		"opened", s.ago(&i.OpenedAt), "last seen", s.ago(&i.LastSeenAt), "resolved", resolved,
+		"opened", s.ago(&i.OpenedAt), "last seen", s.ago(&i.LastSeenAt), "acknowledged by", i.AckedBy, "snoozed", snoozed(i.Snooze), "resolved", resolved, "part of", partOf,
 		"commit", strings.TrimSpace(short(i.CommitSHA)+" "+i.CommitTitle), "author", i.Author, "run", i.RunURL)
 	for _, job := range i.FailedJobs {
 		tellJob(s, job)

@@ -45,7 +45,7 @@ type commands struct {
 	Logout      logoutCommand      `cmd:"" group:"A server that runs:" help:"Forget the token."`
 	Status      statusCommand      `cmd:"" group:"A server that runs:" help:"Tell how your repositories are."`
 	Connections connectionsCommand `cmd:"" group:"A server that runs:" help:"List, connect, mend, pause and disconnect repositories."`
-	Incidents   incidentsCommand   `cmd:"" group:"A server that runs:" help:"List and show incidents."`
+	Incidents   incidentsCommand   `cmd:"" group:"A server that runs:" help:"List and show incidents, and do something about them."`
 	Deliveries  deliveriesCommand  `cmd:"" group:"A server that runs:" help:"List, show and replay what the forges sent."`
 
 	Completion completionCommand `cmd:"" help:"Print what lets a shell complete these commands."`

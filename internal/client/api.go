@@ -186,6 +186,11 @@ type Incident struct {
 	OpenedAt    time.Time   `json:"opened_at"`
 	LastSeenAt  time.Time   `json:"last_seen_at"`
 	ResolvedAt  *time.Time  `json:"resolved_at"`
+	Resolution  string      `json:"resolution"`
+	AckedBy     string      `json:"acknowledged_by"`
+	AssignedTo  string      `json:"assigned_to"`
+	DuplicateOf *string     `json:"duplicate_of"`
+	Snooze      *Snooze     `json:"snooze"`
 	RunURL      string      `json:"run_url"`
 	CommitSHA   string      `json:"commit_sha"`
 	CommitTitle string      `json:"commit_title"`
@@ -197,6 +202,14 @@ type Incident struct {
 		Actor  string    `json:"actor"`
 		Reason string    `json:"reason"`
 	} `json:"timeline"`
+}
+
+// Snooze says what an incident waits for in quiet.
+type Snooze struct {
+	By    string     `json:"by"`
+	Until *time.Time `json:"until"`
+	Count *int       `json:"count"`
+	SHA   *string    `json:"sha"`
 }
 
 // FailedJob is a job that failed, with the lines of its log that explain it.
@@ -215,17 +228,34 @@ type Line struct {
 
 // IncidentFilter narrows a list of incidents; empty members do not.
 type IncidentFilter struct {
-	Repository, Status, Branch, Severity string
-	Since                                time.Time // opened at or after
+	Repository, State, Status, Branch, Severity, Workflow, Category, Fingerprint, Owner, Assigned, Text string
+	Since                                                                                               time.Time // opened at or after
 }
 
 // Incidents lists the incidents of the user's repositories, newest first.
 func (c *Client) Incidents(ctx context.Context, f IncidentFilter, limit int) (List[Incident], error) {
-	query := given("repository", f.Repository, "status", f.Status, "branch", f.Branch, "severity", f.Severity)
+	query := given("repository", f.Repository, "state", f.State, "status", f.Status, "branch", f.Branch, "severity", f.Severity,
+		"workflow", f.Workflow, "category", f.Category, "fingerprint", f.Fingerprint, "owner", f.Owner, "assigned", f.Assigned, "q", f.Text)
 	if !f.Since.IsZero() {
 		query.Set("since", f.Since.UTC().Format(time.RFC3339))
 	}
 	return list[Incident](ctx, c, incidentsPath, "incidents", query, limit)
+}
+
+// Act is what somebody does to an incident; the members that belong to it are
+// set.
+type Act struct {
+	Note     string     `json:"note,omitempty"`
+	Assignee *string    `json:"assignee,omitempty"` // empty leaves it to the rules again
+	Until    *time.Time `json:"until,omitempty"`
+	Count    int        `json:"count,omitempty"` // of failed runs
+	SHA      string     `json:"sha,omitempty"`
+}
+
+// Act does something to an incident, by the name that the API has for it, and
+// shows the incident as it is then.
+func (c *Client) Act(ctx context.Context, id, name string, a Act) (Document[Incident], error) {
+	return one[Incident](ctx, c, http.MethodPost, incidentsPath+"/"+url.PathEscape(id)+"/"+name, nil, a)
 }
 
 // Incident shows one incident with its last failed run and its history.

@@ -69,6 +69,21 @@ func TestIncidentsAreFiltered(t *testing.T) {
 		{"since the second", "since=2026-11-24T10:02:01Z", []string{tillMain, shopBranch}},
 		{"since the second, elsewhere", "since=" + url.QueryEscape("2026-11-24T11:02:01+01:00"), []string{tillMain, shopBranch}},
 		{"since after the second", "since=2026-11-24T10:02:01.001Z", []string{tillMain}},
+		{"suspected or resolved", "status=suspected,resolved", []string{shopBranch, shopMain}},
+		{"red", "state=red", []string{tillMain, shopBranch}},
+		{"snoozed", "state=snoozed", nil},
+		{"medium or critical", "severity=medium,critical", []string{shopBranch}},
+		{"until the second", "until=2026-11-24T10:02:01Z", []string{shopMain}},
+		{"mine", "owner=me", []string{tillMain, shopBranch, shopMain}},
+		{"of an owner", "owner=@Ann", []string{tillMain, shopBranch, shopMain}},
+		{"of another", "owner=bob", nil},
+		{"assigned to nobody", "assigned=nobody&branch=main", []string{tillMain, shopMain}},
+		{"assigned to me", "assigned=me", nil},
+		{"with a text", "q=" + url.QueryEscape("FEATURE/%"), []string{shopBranch}},
+		{"with a pattern as text", "q=" + url.QueryEscape("e%r"), nil},
+		{"of no category", "category=compile", nil},
+		{"of a workflow", "workflow=build&branch=main", []string{tillMain, shopMain}},
+		{"of no fingerprint", "fingerprint=x", nil},
 		{"of all filters", "repository=acme/shop&status=resolved&branch=main&severity=high&since=2026-11-24T00:00:00Z", []string{shopMain}},
 	}
 	for _, tt := range tests {
@@ -174,7 +189,9 @@ func TestTheDocumentOfAnIncident(t *testing.T) {
 				"resolved_by": doc["resolved_by"], "run_url": last["run_url"], "commit_sha": last["commit_sha"], "commit_title": last["commit_title"],
 				"job": doc["job"], "headline": doc["headline"], "category": "test", "fingerprint": doc["fingerprint"],
 				"fingerprint_key": doc["fingerprint_key"], "specificity": "high", "episode": 1.0, "is_flaky": false,
-				"resolution": "green", "recurrence_of": nil, "author": last["author"], "failed_jobs": last["failed_jobs"], "culprit": doc["culprit"], "runs": runs, "fixes": []any{}, "timeline": doc["timeline"],
+				"resolution": "green", "recurrence_of": nil, "duplicate_of": nil,
+				"acknowledged_by": "", "acknowledged_at": nil, "assigned_to": "", "snooze": nil, "merged": []any{}, "author": last["author"],
+				"failed_jobs": last["failed_jobs"], "culprit": doc["culprit"], "runs": runs, "fixes": []any{}, "timeline": doc["timeline"],
 			}
 			if diff := cmp.Diff(want, doc, aTime); diff != "" {
 				t.Errorf("incident (-want +got):\n%s", diff)

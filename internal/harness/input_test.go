@@ -119,8 +119,8 @@ func TestInputThatDoesNotFitIsNamed(t *testing.T) {
 		{"a cursor with no UTF-8", get(incidentsPath + "?cursor=" + cursor("2026-11-24T10:00:00Z\n\xff")), "query.cursor"},
 		{"no time", get(incidentsPath + "?since=yesterday"), "query.since"},
 		{"a day for a time", get(incidentsPath + "?since=2026-11-24"), "query.since"},
-		{"a state that does not exist", get(incidentsPath + "?status=closed"), "query.status"},
-		{"a severity that does not exist", get(incidentsPath + "?severity=awful"), "query.severity"},
+		{"a state that does not exist", get(incidentsPath + "?status=closed"), "query.status[0]"},
+		{"a severity that does not exist", get(incidentsPath + "?severity=awful"), "query.severity[0]"},
 		{"an endless branch", get(incidentsPath + "?branch=" + strings.Repeat("x", 1001)), "query.branch"},
 		{"an endless id", get(incidentsPath + "/" + strings.Repeat("x", 65)), "path.id"},
 
@@ -316,6 +316,7 @@ func TestNoRouteLooksAtInputBeforeItKnowsTheCaller(t *testing.T) {
 		post(connectPath, "no JSON"), get(connectionsPath + "?limit=x"), get(connectionsPath + "/rpc_1"),
 		{Method: http.MethodPatch, Path: connectionsPath + "/rpc_1", Body: "{}"}, {Method: http.MethodDelete, Path: connectionsPath + "/rpc_1"},
 		get(incidentsPath + "?limit=x"), get(incidentsPath + "/inc_1"),
+		post(incidentsPath+"/inc_1/merge", "no JSON"), get(incidentsPath + "/export?format=x"),
 	} {
 		a := w.Send(r)
 		if p := w.Problem(a); a.Status != http.StatusUnauthorized || p.Code != "unauthenticated" {

@@ -86,7 +86,7 @@ func TestEverySweepRuns(t *testing.T) {
 	w := harness.Start(t, harness.Options{})
 	for _, sweep := range []string{
 		queue.TypeSweepOutbox, queue.TypeSweepOrphans, queue.TypeSweepGrants, queue.TypeSweepHooks, queue.TypeSweepLogs,
-		queue.TypeSweepOwed, queue.TypeSweepRetention, queue.TypeSweepInstallations,
+		queue.TypeSweepOwed, queue.TypeSweepSnoozes, queue.TypeSweepRetention, queue.TypeSweepInstallations,
 	} {
 		w.Enqueue(queue.NewPeriodic(sweep, time.Unix(0, 0)))
 		w.Eventually(sweep+" is done", func() bool {

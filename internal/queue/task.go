@@ -76,6 +76,7 @@ var classes = map[string]class{
 	TypeCompareRuns:        {queue: Sweep, retries: 5, timeout: 2 * time.Minute},
 	TypeSweepLogs:          {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
 	TypeSweepOwed:          {queue: Sweep, retries: 3, timeout: time.Minute, keep: 2 * time.Hour},
+	TypeSweepSnoozes:       {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},
 	TypeSweepHooks:         {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
 	TypeSweepGrants:        {queue: Sweep, retries: 3, timeout: time.Minute, keep: 5 * time.Minute},
 	TypeSweepOrphans:       {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},

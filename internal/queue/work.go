@@ -24,6 +24,7 @@ const (
 	TypeSweepHooks     = "sweep:hooks"
 	TypeSweepLogs      = "sweep:logs"
 	TypeSweepOwed      = "sweep:owed"
+	TypeSweepSnoozes   = "sweep:snoozes"
 	TypeCompareLog     = "log:compare"
 	TypeCompareRuns    = "runs:compare"
 	TypeGrantRefresh   = "grant:refresh"

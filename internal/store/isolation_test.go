@@ -91,6 +91,10 @@ func TestNobodySeesOrChangesWhatIsAnothers(t *testing.T) {
 			list, err := w.IncidentsOf(ctx, store.IncidentFilter{UserID: u, Repository: "acme/shop", Limit: 100})
 			return len(list), err
 		}},
+		{"ActOn", func(u string) (int, error) {
+			tasks, err := w.ActOn(ctx, opened[0].ID, store.Act{Kind: store.ActComment, UserID: u, Actor: u, At: now, Note: "mine"})
+			return len(tasks), err
+		}},
 		{"PatchConnection", func(u string) (int, error) {
 			_, tasks, err := w.PatchConnection(ctx, u, ann.ID, store.ConnectionPatch{IsEnabled: &no, Events: []string{"push"}})
 			return len(tasks), err
