@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 
@@ -41,8 +42,14 @@ func TestAnAppIsComparedWithWhatIsNeeded(t *testing.T) {
 	right := func() forge.AppSettings {
 		return forge.AppSettings{Slug: "devflowfix", Permissions: manifest.DefaultPermissions, Events: manifest.DefaultEvents, HookURL: hook, HasSecret: true}
 	}
-	if f := checkAppSettings(right(), hook); f.State == wrong {
+	if f := checkAppSettings(right(), hook); f.State != "" {
 		t.Errorf("as it should be: %+v", f)
+	}
+	less := right()
+	less.Permissions = maps.Clone(less.Permissions)
+	less.Permissions["checks"] = "read"
+	if f := checkAppSettings(less, hook); f.State != warning || !strings.Contains(f.Found, "checks: write") || f.Cure == "" {
+		t.Errorf("with less than it can use: %+v", f)
 	}
 	tests := []struct {
 		name   string

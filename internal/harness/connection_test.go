@@ -70,7 +70,7 @@ func TestTheDocumentsOfAConnection(t *testing.T) {
 				"id": id, "provider": f.provider, "repository_full_name": f.repository, "is_enabled": true, "auto_pr_enabled": true,
 				"webhook_id": float64(hooks[0].ID), "webhook_url": url, "webhook_status": "active", "webhook_events": events,
 				"webhook_error": nil, "webhook_created_at": time.RFC3339, "webhook_last_delivery_at": doc["webhook_last_delivery_at"],
-				"created_at": time.RFC3339, "installation_id": nil, "permission": "admin",
+				"created_at": time.RFC3339, "installation_id": nil, "permission": "admin", "incident_severity": []any{},
 				"health": doc["health"], "health_reason": doc["health_reason"], "health_since": time.RFC3339, // GitHub's ping may be there
 			}
 			if diff := cmp.Diff(want, doc, aTime); diff != "" {
