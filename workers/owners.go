@@ -75,7 +75,7 @@ func insisted(ctx context.Context, what string, err error) error {
 	if queue.Attempt(ctx) < patience && !givenUp(ctx, err) || fault.Is(err, fault.Unavailable) {
 		return err
 	}
-	zerolog.Ctx(ctx).Info().Err(err).Msg(what)
+	zerolog.Ctx(ctx).Warn().Err(err).Msg(what)
 	return nil
 }
 

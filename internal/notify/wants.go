@@ -61,9 +61,13 @@ func Wants(c Channel, n Notice, toldBefore bool) (bool, string) {
 	return true, "it fits the channel's filter"
 }
 
-func isOwned(owner string, logins []string) bool {
-	owner = strings.TrimPrefix(owner, "@")
-	return owner != "" && slices.ContainsFunc(logins, func(l string) bool { return strings.EqualFold(l, owner) })
+// isOwned reports whether one of the owners, which are separated by spaces, has
+// one of the logins.
+func isOwned(owners string, logins []string) bool {
+	return slices.ContainsFunc(strings.Fields(owners), func(owner string) bool {
+		owner = strings.TrimPrefix(owner, "@")
+		return slices.ContainsFunc(logins, func(l string) bool { return strings.EqualFold(l, owner) })
+	})
 }
 
 // matches reports whether a glob fits a repository's name. The star stands for

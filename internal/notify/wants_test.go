@@ -36,6 +36,7 @@ func TestWhatAChannelWants(t *testing.T) {
 		{"a change's branch", givens{change: onChange}, false},
 		{"a change's branch for who wants all", givens{filter: notify.Filter{Branches: notify.AllBranches}, change: onChange}, true},
 		{"mine", givens{filter: notify.Filter{OnlyMine: true}}, true},
+		{"mine among others", givens{filter: notify.Filter{OnlyMine: true}, change: func(n *notify.Notice) { n.Incident.Owner = "@acme/api @ANN" }}, true},
 		{"somebody else's", givens{filter: notify.Filter{OnlyMine: true}, change: func(n *notify.Notice) { n.Incident.Owner = "bob" }}, false},
 		{"mine no more, but told before", givens{filter: notify.Filter{OnlyMine: true}, change: func(n *notify.Notice) { n.Incident.Owner = "bob" }, told: true}, true},
 		{"told before, of another kind", givens{change: kind(notify.Commented), told: true}, false},

@@ -98,7 +98,7 @@ func (s *Store) blameFailures(ctx context.Context, incidentID string, b *Blame) 
 	err := s.db.SelectContext(ctx, &rows, `
 		SELECT r.run_id, r.attempt, r.number, r.run_created_at, r.sha, r.finished_at, r.jobs_known, r.workflow_key, o.job, o.is_infra, r.url
 		FROM incidents i JOIN occurrences o ON o.incident_id = i.id AND o.episode = i.episode AND NOT o.is_stale
-			JOIN runs r USING (connection_id, run_id, attempt)
+			JOIN runs r ON r.connection_id = o.connection_id AND r.run_id = o.run_id AND r.attempt = o.attempt
 		WHERE i.id = $1
 		ORDER BY r.run_created_at, r.number, r.run_id, r.attempt, o.job LIMIT $2`, incidentID, failureWindow)
 	if err != nil {
