@@ -53,11 +53,11 @@ func (d Deps) proposeFix(ctx context.Context, t *asynq.Task) error {
 
 // openFix makes the proposal and opens it.
 func (d Deps) openFix(ctx context.Context, c store.Connection, f store.OpeningFix) (forge.Change, error) {
-	make := d.patched
+	propose := d.patched
 	if f.Kind == fix.Revert {
-		make = d.reverted
+		propose = d.reverted
 	}
-	p, err := make(ctx, c, f)
+	p, err := propose(ctx, c, f)
 	if err != nil {
 		return forge.Change{}, err
 	}

@@ -185,7 +185,7 @@ func TestTheOrderOfEventsDoesNotMatter(t *testing.T) {
 
 func TestWhetherAMergedFixHelped(t *testing.T) {
 	yes, no := true, false
-	before := fix.Failure{CreatedAt: at(-600), SHA: "a", Episode: 1}
+	before := fix.Failure{CreatedAt: at(-7200), SHA: "a", Episode: 1}
 	tests := []struct {
 		name     string
 		merge    string
@@ -197,6 +197,7 @@ func TestWhetherAMergedFixHelped(t *testing.T) {
 		{"a run on top of it failed", "m", []fix.Failure{before, {CreatedAt: at(5), SHA: "n", Episode: 1, Contains: &yes}}, fix.Outcome{Episode: 1, Failed: true}},
 		{"a run failed late on a commit without it", "m", []fix.Failure{before, {CreatedAt: at(5), SHA: "n", Episode: 1, Contains: &no}}, fix.Outcome{Episode: 1}},
 		{"it has to be asked, the newest first", "m", []fix.Failure{before, {CreatedAt: at(5), SHA: "n", Episode: 1}, {CreatedAt: at(9), SHA: "o", Episode: 1}}, fix.Outcome{Episode: 1, Ask: []string{"o", "n"}}},
+		{"many have to be asked, the newest first", "m", []fix.Failure{before, {CreatedAt: at(1), SHA: "n", Episode: 1}, {CreatedAt: at(2), SHA: "o", Episode: 1}, {CreatedAt: at(3), SHA: "p", Episode: 1}, {CreatedAt: at(4), SHA: "q", Episode: 1}}, fix.Outcome{Episode: 1, Ask: []string{"q", "p", "o"}}},
 		{"the clocks differ a little", "m", []fix.Failure{before, {CreatedAt: at(-2), SHA: "n", Episode: 1}}, fix.Outcome{Episode: 1, Ask: []string{"n"}}},
 		{"it was green, and broke again", "m", []fix.Failure{before, {CreatedAt: at(500), SHA: "n", Episode: 2, Contains: &yes}}, fix.Outcome{Episode: 1}},
 		{"it was for the second episode", "m", []fix.Failure{before, {CreatedAt: at(-5), SHA: "b", Episode: 2, Contains: &no}, {CreatedAt: at(5), SHA: "m", Episode: 2}}, fix.Outcome{Episode: 2, Failed: true}},

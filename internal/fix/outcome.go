@@ -48,7 +48,7 @@ func Judge(mergedAt time.Time, mergeSHA string, failures []Failure) Outcome {
 		case f.CreatedAt.Before(mergedAt.Add(-slack)), f.Contains != nil:
 		case f.SHA == "" || mergeSHA == "":
 			out.Failed = out.Failed || f.CreatedAt.After(mergedAt)
-		case !slices.Contains(out.Ask, f.SHA):
+		case len(out.Ask) < mostAsked && !slices.Contains(out.Ask, f.SHA):
 			out.Ask = append(out.Ask, f.SHA)
 		}
 	}
@@ -58,6 +58,11 @@ func Judge(mergedAt time.Time, mergeSHA string, failures []Failure) Outcome {
 	return out
 }
 
-// slack is how far a forge's times of a merge and of the run that it starts may
-// be in the wrong order.
-const slack = time.Minute
+const (
+	// slack is how long before a merge a run is made at the earliest that may
+	// contain it all the same. A pipeline of GitLab's keeps its time over
+	// retries, and clocks differ.
+	slack = time.Hour
+	// mostAsked is how many commits are asked for at once.
+	mostAsked = 3
+)

@@ -46,10 +46,10 @@ func (c Command) Propose(ctx context.Context, i Incident) ([]byte, error) {
 	err = run.Run()
 	exit, exited := errors.AsType[*exec.ExitError](err)
 	switch {
+	case answer.tooLong: // it may have ended by not being read any more
+		return nil, errTooLong
 	case err == nil:
 		return answer.bytes, nil
-	case errors.Is(err, errTooLong):
-		return nil, errTooLong
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, fault.Wrap(fault.Permanent, err, fmt.Sprintf("The fixer did not answer within %s.", c.Timeout))
 	case ctx.Err() != nil:

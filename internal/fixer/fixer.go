@@ -54,10 +54,14 @@ func encode(i Incident) ([]byte, error) {
 var errTooLong = fault.New(fault.Permanent, "The fixer's answer is larger than 1 MiB.")
 
 // bounded takes the bytes of an answer, and refuses more than a patch may have.
-type bounded struct{ bytes []byte }
+type bounded struct {
+	bytes   []byte
+	tooLong bool
+}
 
 func (b *bounded) Write(p []byte) (int, error) {
 	if len(b.bytes)+len(p) > patch.Largest {
+		b.tooLong = true
 		return 0, errTooLong
 	}
 	b.bytes = append(b.bytes, p...)

@@ -132,3 +132,20 @@ func TestFit(t *testing.T) {
 		}
 	})
 }
+
+func TestUnlinkedTextPingsNobody(t *testing.T) {
+	for _, from := range hostile {
+		got := forge.Unlinked(from)
+		if strings.ContainsAny(got, "\n\r\t") {
+			t.Errorf("Unlinked(%q) = %q, which is no line of text", from, got)
+		}
+		for what, found := range effects {
+			if hit := found.FindString(got); hit != "" {
+				t.Errorf("Unlinked(%q) = %q, in which %q is %s", from, got, hit, what)
+			}
+		}
+	}
+	if got := forge.Unlinked(`Revert "Speed it up"`); got != `Revert "Speed it up"` {
+		t.Errorf("an ordinary title becomes %q", got)
+	}
+}

@@ -15,8 +15,8 @@ import (
 
 // The kinds of entries that fixes make in the history of an incident.
 const (
-	EntryFixLinked    = "fix_linked"    // an open change means to end it
-	EntryFixMerged    = "fix_merged"    //
+	EntryFixLinked    = "fix_linked" // an open change means to end it
+	EntryFixMerged    = "fix_merged"
 	EntryFixClosed    = "fix_closed"    // without having been merged
 	EntryFixFailed    = "fix_failed"    // it was merged, and the same failed again
 	EntryFixWithheld  = "fix_withheld"  // a gate kept us from proposing one

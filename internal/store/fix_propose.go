@@ -121,7 +121,7 @@ func (tx *Tx) withhold(ctx context.Context, incidentID, reason string) error {
 	if told {
 		return nil
 	}
-	return tx.AddEntry(ctx, incidentID, EntryFixWithheld, SystemActor, reason, nil)
+	return tx.AddEntry(ctx, incidentID, EntryFixWithheld, SystemActor, reason, map[string]int64{})
 }
 
 func (tx *Tx) reserve(ctx context.Context, incidentID string, p Proposable) error {
@@ -225,5 +225,5 @@ func (tx *Tx) WithdrawFix(ctx context.Context, fixID, incidentID, reason string)
 	if rows, err := result.RowsAffected(); err != nil || rows == 0 {
 		return err
 	}
-	return tx.AddEntry(ctx, incidentID, EntryFixWithdrawn, SystemActor, "A fix was to be proposed, and is not: "+reason, nil)
+	return tx.AddEntry(ctx, incidentID, EntryFixWithdrawn, SystemActor, "A fix was to be proposed, and is not: "+reason, map[string]int64{})
 }
