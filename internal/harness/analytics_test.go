@@ -142,7 +142,7 @@ func TestIncidentsOverTime(t *testing.T) {
 		"week": {"2026-11-22 0 0 0 <nil>", "2026-11-23 3 2 1 3600"},
 	} {
 		var got []string
-		for _, p := range document(t, ann.Send(get("/api/v2/analytics/incidents/trends?from=2026-11-22&to=2026-11-24&bucket=" + bucket)))["points"].([]any) {
+		for _, p := range document(t, ann.Send(get("/api/v2/analytics/incidents/trends?from=2026-11-22&to=2026-11-24&bucket="+bucket)))["points"].([]any) {
 			point := p.(map[string]any)
 			got = append(got, fmt.Sprintf("%v %v %v %v %v", point["start"], point["opened"], point["resolved"], point["open_at_end"], point["time_to_green"].(map[string]any)["p50_s"]))
 		}
