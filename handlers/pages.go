@@ -26,6 +26,7 @@ func (d Deps) mountPages(mux *http.ServeMux) {
 	// Who has logged in.
 	mux.Handle("GET /events", d.forViewer(d.follow))
 	mux.Handle("GET /incidents", d.forViewer(d.showIncidents))
+	mux.Handle("GET "+trendsPath, d.forViewer(d.showTrends))
 	mux.Handle("GET /repositories", d.forViewer(d.showConnections))
 	mux.Handle("GET "+choosePath, d.forViewer(d.showChoices))
 	mux.Handle("POST "+choosePath, d.forViewer(d.connectByForm))

@@ -190,7 +190,7 @@ type runPath struct {
 func (d Deps) findRun(ctx context.Context, caller auth.Identity, id string) (store.RunDetail, error) {
 	place, ok := parseRunID(id)
 	if !ok {
-		return store.RunDetail{}, fault.New(fault.NotFound, "A run's id is a connection, a dot and a number, as lists of runs have it.")
+		return store.RunDetail{}, store.ErrNoRun
 	}
 	return d.Store.RunOf(ctx, caller.UserID, place.ConnectionID, place.RunID, place.Attempt)
 }

@@ -50,6 +50,15 @@ var visits = []visit{
 	{operation: "list-incidents", other: 200, owner: 200},
 	{operation: "list-incidents", query: "repository=acme/secret", other: 200, owner: 200},
 	{operation: "show-incident", of: "incident", owner: 200},
+	{operation: "list-runs", other: 200, owner: 200},
+	{operation: "list-runs", query: "repository=acme/secret", other: 200, owner: 200},
+	{operation: "show-run", of: "run", owner: 200},
+	{operation: "rerun", of: "run", body: `{}`, owner: 202},
+	{operation: "workflow-stats", other: 200, owner: 200},
+	{operation: "dashboard", other: 200, owner: 200},
+	{operation: "workflow-trends", other: 200, owner: 200},
+	{operation: "incident-trends", other: 200, owner: 200},
+	{operation: "repository-health", other: 200, owner: 200},
 	{operation: "list-grants", other: 200, owner: 200},
 	{operation: "show-grant", other: 200, owner: 200},
 	{operation: "issue-tokens", other: 403, owner: 403}, // a token makes no new login
@@ -104,6 +113,7 @@ func startWalk(t *testing.T) (w *walk, ann, bob, root *harness.User) {
 	var channel struct{ ID, Secret string }
 	ann.Call(http.MethodPost, "/api/v2/notifications/channels", map[string]any{"kind": "webhook", "name": "ann's own", "url": w.SimURL + "/nowhere"}, &channel)
 	w.ids = map[string]string{"channel": channel.ID, "connection": c.ID, "incident": ann.Incidents("acme/secret")[0].ID, "token": token.ID,
+		"run":      w.Rows(`SELECT connection_id || '.' || run_id || '.' || attempt FROM runs`)[0],
 		"delivery": w.Sim.Deliveries()[0].GUID}
 	w.foreign = []string{ann.ID, c.ID, w.ids["incident"], token.ID, token.Hint + `"`, "acme/secret", channel.ID, "ann's own", channel.Secret}
 	return w, ann, bob, root

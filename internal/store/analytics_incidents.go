@@ -63,18 +63,20 @@ func openings(ctx context.Context, tx *sqlx.Tx, span Span, into []IncidentFigure
 	err := tx.SelectContext(ctx, &rows, `
 		WITH `+seenConnections+`,
 		opened AS MATERIALIZED (
-			SELECT i.id, i.opened_at, i.first_run_created_at, i.acknowledged_at, i.is_flaky OR i.resolution = 'flaky' AS is_flaky, i.category
-			FROM seen c JOIN incidents i ON i.connection_id = c.id WHERE i.opened_at >= $4 AND i.opened_at < $5),
-		held AS (
-			SELECT o.incident_id, count(*) AS occurrences FROM opened i JOIN occurrences o ON o.incident_id = i.id GROUP BY 1)
+			SELECT i.id, i.opened_at, i.first_run_created_at, i.acknowledged_at, i.is_flaky OR i.resolution = 'flaky' AS is_flaky, i.category, i.occurrences
+			FROM seen c CROSS JOIN LATERAL (
+				SELECT i.id, i.opened_at, i.first_run_created_at, i.acknowledged_at, i.is_flaky, i.resolution, i.category,
+					(SELECT count(*) FROM occurrences o WHERE o.incident_id = i.id) AS occurrences
+				FROM incidents i
+				WHERE i.connection_id = c.id AND i.opened_at >= $4 AND i.opened_at < $5 OFFSET 0) i)
 		SELECT width_bucket(i.opened_at, $3::timestamptz[]) AS bucket, count(*) AS opened, count(*) FILTER (WHERE i.is_flaky) AS flaky,
 			count(*) FILTER (WHERE NOT i.is_flaky AND i.category IN ('network', 'runner', 'quota')) AS infra,
-			count(*) FILTER (WHERE i.category = 'unknown') AS unclassified, COALESCE(sum(h.occurrences), 0)::bigint AS occurrences, 0 AS resolved,
+			count(*) FILTER (WHERE i.category = 'unknown') AS unclassified, sum(i.occurrences)::bigint AS occurrences, 0 AS resolved,
 			count(i.first_run_created_at) AS reds, count(i.acknowledged_at) AS acks,
 			percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY GREATEST(extract(epoch FROM i.opened_at - i.first_run_created_at), 0)) AS red,
 			percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY GREATEST(extract(epoch FROM i.acknowledged_at - i.opened_at), 0))
 				FILTER (WHERE i.acknowledged_at IS NOT NULL) AS acked
-		FROM opened i LEFT JOIN held h ON h.incident_id = i.id GROUP BY 1`,
+		FROM opened i GROUP BY 1`,
 		span.UserID, clean(span.Repository), span.bounds(), span.from(), span.to())
 	for _, r := range rows {
 		r.ToRed, r.ToAcknowledge = quantiles(r.Reds, r.Red), quantiles(r.Acks, r.Acked)
@@ -97,7 +99,9 @@ func endings(ctx context.Context, tx *sqlx.Tx, span Span, into []IncidentFigures
 			count(*) FILTER (WHERE i.resolution IN ('green', 'reverted')) AS greens,
 			percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (ORDER BY GREATEST(extract(epoch FROM i.resolved_at - i.opened_at), 0))
 				FILTER (WHERE i.resolution IN ('green', 'reverted')) AS parts
-		FROM seen c JOIN incidents i ON i.connection_id = c.id WHERE i.resolved_at >= $4 AND i.resolved_at < $5 GROUP BY 1`, args...)
+		FROM seen c CROSS JOIN LATERAL (
+			SELECT i.opened_at, i.resolved_at, i.resolution FROM incidents i
+			WHERE i.connection_id = c.id AND i.resolved_at >= $4 AND i.resolved_at < $5 OFFSET 0) i GROUP BY 1`, args...)
 	if err != nil {
 		return err
 	}
@@ -107,8 +111,9 @@ func endings(ctx context.Context, tx *sqlx.Tx, span Span, into []IncidentFigures
 	var open int
 	err = tx.GetContext(ctx, &open, `
 		WITH `+seenConnections+`
-		SELECT count(*) FROM seen c JOIN incidents i ON i.connection_id = c.id
-		WHERE i.opened_at < $3 AND (i.resolved_at >= $3 OR i.resolved_at IS NULL)`, span.UserID, clean(span.Repository), span.from())
+		SELECT count(*) FROM seen c CROSS JOIN LATERAL (
+			SELECT i.id FROM incidents i
+			WHERE i.connection_id = c.id AND i.opened_at < $3 AND (i.resolved_at >= $3 OR i.resolved_at IS NULL) OFFSET 0) i`, span.UserID, clean(span.Repository), span.from())
 	for n := range into {
 		open += into[n].Opened - into[n].Resolved
 		into[n].OpenAtEnd = open
@@ -125,8 +130,11 @@ const redTimes = `
 			SELECT d.day FROM run_days d WHERE d.connection_id = c.id AND d.scope_class = 'main' ORDER BY d.day LIMIT 1) f),
 	red AS MATERIALIZED (
 		SELECT w.id, range_agg(tstzrange(i.opened_at, GREATEST(i.opened_at, COALESCE(i.resolved_at, $3)))) AS times
-		FROM watched w JOIN incidents i ON i.connection_id = w.id JOIN scopes s ON s.id = i.scope_id
-		WHERE s.is_main AND i.status <> 'suspected' AND i.opened_at < $5 AND (i.resolved_at > $4 OR i.resolved_at IS NULL) GROUP BY w.id)`
+		FROM watched w CROSS JOIN LATERAL (SELECT s.id FROM scopes s WHERE s.connection_id = w.id AND s.is_main OFFSET 0) s
+			CROSS JOIN LATERAL (
+				SELECT i.opened_at, i.resolved_at FROM incidents i
+				WHERE i.scope_id = s.id AND i.status <> 'suspected' AND i.opened_at < $5 AND (i.resolved_at > $4 OR i.resolved_at IS NULL) OFFSET 0) i
+		GROUP BY w.id)`
 
 func redShares(ctx context.Context, tx *sqlx.Tx, span Span, now time.Time, into []IncidentFigures) error {
 	var rows []struct {
@@ -165,8 +173,8 @@ func (s *Store) OpenBySeverity(ctx context.Context, userID, repository string) (
 	err := s.read(ctx, userID, func(tx *sqlx.Tx) error {
 		return tx.SelectContext(ctx, &rows, `
 			WITH `+seenConnections+`
-			SELECT i.severity, count(*) AS count FROM seen c JOIN incidents i ON i.connection_id = c.id
-			WHERE i.resolved_at IS NULL AND i.status <> 'suspected' GROUP BY 1`, userID, clean(repository))
+			SELECT i.severity, count(*) AS count FROM seen c CROSS JOIN LATERAL (
+				SELECT i.severity FROM incidents i WHERE i.connection_id = c.id AND i.resolved_at IS NULL AND i.status <> 'suspected' OFFSET 0) i GROUP BY 1`, userID, clean(repository))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open incidents: %w", classify(err))

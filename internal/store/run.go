@@ -132,6 +132,9 @@ type RunDetail struct {
 	Attempts   []Run          // all that are known, first first
 }
 
+// ErrNoRun is the answer to an id that names no run which the user sees.
+var ErrNoRun error = fault.New(fault.NotFound, "You have no such run. Its id is a connection, a dot and a number, as lists of runs have it.")
+
 // RunOf returns an attempt of a run that a user sees, the newest for attempt
 // zero; NotFound for any other.
 func (s *Store) RunOf(ctx context.Context, userID, connectionID string, runID, attempt int64) (RunDetail, error) {
@@ -160,7 +163,7 @@ func (s *Store) RunOf(ctx context.Context, userID, connectionID string, runID, a
 	})
 	err = classify(err)
 	if fault.Is(err, fault.NotFound) {
-		return RunDetail{}, fault.Wrap(fault.NotFound, err, "You have no run of that id. Lists of runs have the ids.")
+		return RunDetail{}, ErrNoRun
 	}
 	if err != nil {
 		return RunDetail{}, fmt.Errorf("run %d: %w", runID, err)

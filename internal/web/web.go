@@ -26,6 +26,7 @@ const (
 	Home         = "home"
 	Incidents    = "incidents"
 	Repositories = "repositories"
+	Trends       = "trends"
 	Settings     = "settings"
 	Operations   = "operations"
 )

@@ -41,7 +41,7 @@ func settle(t *testing.T, w *harness.World) town {
 		mira: mira, connection: page,
 		own: []string{page, page + "/history", page + "/deliveries", page + "/deliveries?outcome=failed", page + "/deliveries/" + delivery,
 			page + "/disconnect", "/connections/" + broken.ID},
-		everybody: []string{"/incidents", "/incidents?status=resolved", "/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
+		everybody: []string{"/trends", "/trends?by=week&repository=acme%2Fshop", "/incidents", "/incidents?status=resolved", "/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
 			"/settings/accounts", "/settings/accounts/github/forget", "/settings/tokens"},
 		operators: []string{"/ops", "/ops/connections", "/ops/audit", "/ops/audit?action=none", "/ops/github-app"},
 	}
@@ -70,6 +70,7 @@ func TestNobodyIsShutOut(t *testing.T) {
 	newcomer := person(t, w, "tomas")
 	inspect(t, newcomer, axe, "/", "first-steps")
 	inspect(t, newcomer, axe, "/repositories", "nothing-connected")
+	inspect(t, newcomer, axe, "/trends", "no-trends")
 	here := settle(t, w)
 	b := person(t, w, "mira")
 	ids := regexp.MustCompile(`rpc_\w+`)
@@ -152,6 +153,7 @@ func TestHostileNamesNeverBecomeMarkup(t *testing.T) {
 		`UPDATE deliveries SET event = $1, action = $1, error = $1, source = 'pushed' RETURNING scope`,
 		`UPDATE hook_entries SET reason = $1, actor = $1, kind = $1 RETURNING connection_id`,
 		`UPDATE incidents SET title = $1, owner = $1, branch = $1, workflow = $1 RETURNING id`,
+		`UPDATE run_days SET workflow = $1 RETURNING connection_id`,
 		`UPDATE users SET name = $1 RETURNING id`,
 		`UPDATE grants SET login = $1, scopes = ARRAY[$1] RETURNING login`,
 		`UPDATE audit_entries SET actor = $1, target = $1, action = $1, address = $1, detail = jsonb_build_object('x', $1::text) RETURNING actor`,
