@@ -209,13 +209,22 @@ func (w *World) Eventually(what string, check func() bool) {
 // Within is Eventually with a wait of one's own.
 func (w *World) Within(wait time.Duration, what string, check func() bool) {
 	w.tb.Helper()
+	if !w.await(wait, check) {
+		w.tb.Fatalf("still not: %s", what)
+	}
+}
+
+// await checks until it is so, and reports whether it was within the wait.
+func (w *World) await(wait time.Duration, check func() bool) bool {
+	w.tb.Helper()
 	deadline := time.Now().Add(wait)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !check() {
 		if time.Now().After(deadline) {
-			w.tb.Fatalf("still not: %s", what)
+			return false
 		}
 		<-tick.C
 	}
+	return true
 }

@@ -2,6 +2,9 @@ package harness
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -40,10 +43,42 @@ func (w *World) Unfinished() int {
 // Finish hurries everything until nothing is left to do.
 func (w *World) Finish(what string) {
 	w.tb.Helper()
-	w.Within(Takeover, what+": nothing is left to do", func() bool {
+	w.FinishWithin(Takeover, what)
+}
+
+// FinishWithin is Finish with a wait of one's own. A test that ends for it says
+// what is left.
+func (w *World) FinishWithin(wait time.Duration, what string) {
+	w.tb.Helper()
+	done := w.await(wait, func() bool {
 		w.Hurry()
 		return w.Unfinished() == 0
 	})
+	if !done {
+		w.tb.Fatalf("%s: after %s there is still something left to do:\n%s", what, wait, strings.Join(w.left(), "\n"))
+	}
+}
+
+// left tells of tasks that wait, run, or are to run again, at most a page of
+// each state of a queue, with why they failed when they did.
+func (w *World) left() []string {
+	w.tb.Helper()
+	all := []string{fmt.Sprint(w.Count(`SELECT count(*) FROM outbox`), " in the outbox")}
+	w.inspect(func(inspector *asynq.Inspector, name string) error {
+		for _, list := range []func(string, ...asynq.ListOption) ([]*asynq.TaskInfo, error){
+			inspector.ListPendingTasks, inspector.ListActiveTasks, inspector.ListScheduledTasks, inspector.ListRetryTasks,
+		} {
+			tasks, err := list(name)
+			if err != nil {
+				return err
+			}
+			for _, t := range tasks {
+				all = append(all, fmt.Sprintf("%s %s, tried %d times, %s", t.State, t.ID, t.Retried, t.LastErr))
+			}
+		}
+		return nil
+	})
+	return all
 }
 
 // Pause lets the tasks of a queue wait.
