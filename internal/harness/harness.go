@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/devflowfix/devflowfix/internal/app"
 	"github.com/devflowfix/devflowfix/internal/config"
@@ -54,6 +55,7 @@ type World struct {
 	// Environ are the settings, for processes started beside this one.
 	Environ  []string
 	db       *sqlx.DB
+	redis    func() (redis.UniversalClient, error)
 	contract func() (*Contract, error)
 	log      *watchedLog
 	// collector takes the world's traces; nil unless the options ask for it.
@@ -88,6 +90,7 @@ func Start(tb testing.TB, o Options) *World {
 		tb.Fatal(err)
 	}
 	w := &World{tb: tb, Sim: sim, SimURL: simServer.URL, URL: "http://" + listener.Addr().String(), Redis: localtest.Redis(tb)}
+	w.openRedis()
 	w.contract = w.readContract()
 	w.registerClients()
 	database := w.database(o.OwnPostgres)

@@ -1,7 +1,10 @@
 package harness
 
 import (
+	"context"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -10,28 +13,17 @@ import (
 // Enqueue gives the workers a task, as a sweep would.
 func (w *World) Enqueue(t queue.Task) {
 	w.tb.Helper()
-	rdb, err := queue.Open(w.Redis.URL())
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	defer rdb.Close() //nolint:errcheck
-	if _, err := queue.NewClient(rdb).Enqueue(w.tb.Context(), t); err != nil {
-		w.tb.Fatal(err)
-	}
+	w.onRedis(func(ctx context.Context, rdb redis.UniversalClient) error {
+		_, err := queue.NewClient(rdb).Enqueue(ctx, t)
+		return err
+	})
 }
 
 // EmptyRedis makes Redis forget everything, as a restart without its data
 // would.
 func (w *World) EmptyRedis() {
 	w.tb.Helper()
-	rdb, err := queue.Open(w.Redis.URL())
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	defer rdb.Close() //nolint:errcheck
-	if err := rdb.FlushAll(w.tb.Context()).Err(); err != nil {
-		w.tb.Fatal(err)
-	}
+	w.onRedis(func(ctx context.Context, rdb redis.UniversalClient) error { return rdb.FlushAll(ctx).Err() })
 }
 
 // SentTo counts the deliveries that the forge has sent to a hook, each once.
