@@ -49,22 +49,24 @@ func (w *World) Unfinished() int {
 	return n
 }
 
-// Finish hurries everything until nothing is left to do.
+// perTask is how long a task may take that waits when a story begins to wait
+// for all, with what follows from it: a delivery asks for evidence, and that for
+// an assessment. Like Takeover it is far beyond what it takes.
+const perTask = 200 * time.Millisecond
+
+// Finish hurries everything until nothing is left to do. It waits the longer the
+// more there is at first: when much has broken for long, thousands of deliveries
+// wait. A test that ends for it says what is left.
 func (w *World) Finish(what string) {
 	w.tb.Helper()
-	w.FinishWithin(Takeover, what)
-}
-
-// FinishWithin is Finish with a wait of one's own. A test that ends for it says
-// what is left.
-func (w *World) FinishWithin(wait time.Duration, what string) {
-	w.tb.Helper()
+	first := w.Unfinished()
+	wait := Takeover + time.Duration(first)*perTask
 	done := w.await(wait, func() bool {
 		w.Hurry()
 		return w.Unfinished() == 0
 	})
 	if !done {
-		w.tb.Fatalf("%s: after %s there is still something left to do:\n%s", what, wait, strings.Join(w.left(), "\n"))
+		w.tb.Fatalf("%s: of %d tasks there are %d after %s:\n%s", what, first, w.Unfinished(), wait, strings.Join(w.left(), "\n"))
 	}
 }
 
