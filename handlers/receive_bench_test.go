@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/devflowfix/devflowfix/handlers"
 	"github.com/devflowfix/devflowfix/internal/forge"
@@ -64,6 +65,7 @@ func BenchmarkReceive(b *testing.B) {
 		defer rdb.Close()
 		defer queue.Join(rdb)()
 		s, _ := setUp()
+		defer redisTime(b, rdb)()
 		load(b, body, &handlers.Receiver{
 			Provider: forge.GitHub, Forge: github.Receiver{}, Directory: s, Queue: queue.NewClient(rdb), Spill: s,
 			Metrics: telemetry.NewMetrics(), Now: time.Now,
@@ -171,6 +173,29 @@ func processTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// redisTime reports the processor time that Redis uses until the function it
+// returns is called.
+func redisTime(b *testing.B, rdb redis.UniversalClient) (report func()) {
+	b.Helper()
+	used := func() float64 {
+		info, err := rdb.InfoMap(b.Context(), "cpu").Result()
+		if err != nil {
+			b.Fatal(err)
+		}
+		seconds := 0.0
+		for _, name := range []string{"used_cpu_user", "used_cpu_sys"} {
+			value, err := strconv.ParseFloat(info["CPU"][name], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			seconds += value
+		}
+		return seconds
+	}
+	before := used()
+	return func() { b.ReportMetric((used()-before)*1e6/float64(b.N), "redis-µs/op") }
 }
 
 // sendOver sends as a Go program does, each sender over a connection of its

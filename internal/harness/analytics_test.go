@@ -49,7 +49,7 @@ func tell(t *testing.T, w *harness.World, order ...int) {
 
 // told is a world in which ann has connected acme/shop and the tale has been
 // told, backwards and some of it twice.
-func told(t *testing.T) (w *harness.World, ann *harness.User) {
+func storyTold(t *testing.T) (w *harness.World, ann *harness.User) {
 	t.Helper()
 	w = harness.Start(t, harness.Options{})
 	ann = w.User("ann")
@@ -86,7 +86,7 @@ var about = cmpopts.EquateApprox(1e-9, 0)
 
 func TestFiguresOfAShortHistory(t *testing.T) {
 	t.Parallel()
-	w, ann := told(t)
+	w, ann := storyTold(t)
 	got := document(t, ann.Send(get("/api/v2/analytics/dashboard"+days)))
 	want := map[string]any{
 		"from": "2026-11-23", "to": "2026-11-24", "runs": verdicts(3, 3, 1, nil),
@@ -136,7 +136,7 @@ func TestFiguresOfAShortHistory(t *testing.T) {
 
 func TestIncidentsOverTime(t *testing.T) {
 	t.Parallel()
-	_, ann := told(t)
+	_, ann := storyTold(t)
 	for bucket, want := range map[string][]string{
 		"day":  {"2026-11-22 0 0 0 <nil>", "2026-11-23 1 1 0 3600", "2026-11-24 2 1 1 <nil>"},
 		"week": {"2026-11-22 0 0 0 <nil>", "2026-11-23 3 2 1 3600"},
@@ -165,7 +165,7 @@ func runsOf(t *testing.T, a harness.Answer) []string {
 
 func TestRunsAreFilteredAndPaged(t *testing.T) {
 	t.Parallel()
-	w, ann := told(t)
+	w, ann := storyTold(t)
 	for query, want := range map[string][]string{
 		"":                            {"5.1", "4.2", "4.1", "3.1", "2.1", "1.1"},
 		"repository=ACME/shop":        {"5.1", "4.2", "4.1", "3.1", "2.1", "1.1"},

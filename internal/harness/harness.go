@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/devflowfix/devflowfix/internal/app"
 	"github.com/devflowfix/devflowfix/internal/config"
@@ -54,6 +55,7 @@ type World struct {
 	// Environ are the settings, for processes started beside this one.
 	Environ  []string
 	db       *sqlx.DB
+	redis    func() (redis.UniversalClient, error)
 	contract func() (*Contract, error)
 	log      *watchedLog
 	// collector takes the world's traces; nil unless the options ask for it.
@@ -88,6 +90,7 @@ func Start(tb testing.TB, o Options) *World {
 		tb.Fatal(err)
 	}
 	w := &World{tb: tb, Sim: sim, SimURL: simServer.URL, URL: "http://" + listener.Addr().String(), Redis: localtest.Redis(tb)}
+	w.openRedis()
 	w.contract = w.readContract()
 	w.registerClients()
 	database := w.database(o.OwnPostgres)
@@ -209,13 +212,22 @@ func (w *World) Eventually(what string, check func() bool) {
 // Within is Eventually with a wait of one's own.
 func (w *World) Within(wait time.Duration, what string, check func() bool) {
 	w.tb.Helper()
+	if !w.await(wait, check) {
+		w.tb.Fatalf("still not: %s", what)
+	}
+}
+
+// await checks until it is so, and reports whether it was within the wait.
+func (w *World) await(wait time.Duration, check func() bool) bool {
+	w.tb.Helper()
 	deadline := time.Now().Add(wait)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !check() {
 		if time.Now().After(deadline) {
-			w.tb.Fatalf("still not: %s", what)
+			return false
 		}
 		<-tick.C
 	}
+	return true
 }

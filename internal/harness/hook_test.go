@@ -12,8 +12,15 @@ import (
 	"github.com/devflowfix/devflowfix/internal/harness"
 )
 
-// connect asks for a connection and returns what the API says of it at once.
+// connect asks for a connection and returns what the API says of it once the
+// hook was tried.
 func connect(t *testing.T, u *harness.User, provider, repository string) harness.Connection {
+	t.Helper()
+	return u.In(t).WhenTried(ask(t, u, provider, repository))
+}
+
+// ask asks for a connection and returns what the API says of it at once.
+func ask(t *testing.T, u *harness.User, provider, repository string) harness.Connection {
 	t.Helper()
 	var c harness.Connection
 	body := map[string]any{"provider": provider, "repository_full_name": repository}
@@ -190,7 +197,7 @@ func TestAForgeThatIsSilentDoesNotKeepTheUserWaiting(t *testing.T) {
 	for _, f := range forges {
 		w.Fail(forgesim.Fault{Provider: f.provider, Silence: true, Times: 2}) // to the API, and to the worker once
 		began := time.Now()
-		c := connect(t, ann, f.provider, f.repository)
+		c := ask(t, ann, f.provider, f.repository)
 		if took := time.Since(began); took > 10*time.Second { // the forge is waited for at least as long
 			t.Errorf("%s: the answer took %v", f.provider, took)
 		}

@@ -2,6 +2,9 @@ package harness
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -23,27 +26,70 @@ func (w *World) Hurry() {
 }
 
 // Unfinished counts the tasks that wait, run, or are to run again, in Redis
-// and in the outbox.
+// and in the outbox. Stories ask again and again, so it asks Redis once for
+// all, and not asynq, which would also weigh what is in the queues.
 func (w *World) Unfinished() int {
 	w.tb.Helper()
 	n := w.Count(`SELECT count(*) FROM outbox`)
-	w.inspect(func(inspector *asynq.Inspector, name string) error {
-		info, err := inspector.GetQueueInfo(name)
-		if err == nil {
-			n += info.Pending + info.Active + info.Scheduled + info.Retry
+	w.onRedis(func(ctx context.Context, rdb redis.UniversalClient) error {
+		var counts []*redis.IntCmd
+		_, err := rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for _, name := range queue.Names() {
+				key := "asynq:{" + name + "}:"
+				counts = append(counts, pipe.LLen(ctx, key+"pending"), pipe.LLen(ctx, key+"active"),
+					pipe.ZCard(ctx, key+"scheduled"), pipe.ZCard(ctx, key+"retry"))
+			}
+			return nil
+		})
+		for _, count := range counts {
+			n += int(count.Val())
 		}
 		return err
 	})
 	return n
 }
 
-// Finish hurries everything until nothing is left to do.
+// perTask is how long a task may take that waits when a story begins to wait
+// for all, with what follows from it: a delivery asks for evidence, and that for
+// an assessment. Like Takeover it is far beyond what it takes.
+const perTask = 200 * time.Millisecond
+
+// Finish hurries everything until nothing is left to do. It waits the longer the
+// more there is at first: when much has broken for long, thousands of deliveries
+// wait. A test that ends for it says what is left.
 func (w *World) Finish(what string) {
 	w.tb.Helper()
-	w.Within(Takeover, what+": nothing is left to do", func() bool {
+	first := w.Unfinished()
+	wait := Takeover + time.Duration(first)*perTask
+	done := w.await(wait, func() bool {
 		w.Hurry()
 		return w.Unfinished() == 0
 	})
+	if !done {
+		w.tb.Fatalf("%s: of %d tasks there are %d after %s:\n%s", what, first, w.Unfinished(), wait, strings.Join(w.left(), "\n"))
+	}
+}
+
+// left tells of tasks that wait, run, or are to run again, at most a page of
+// each state of a queue, with why they failed when they did.
+func (w *World) left() []string {
+	w.tb.Helper()
+	all := []string{fmt.Sprint(w.Count(`SELECT count(*) FROM outbox`), " in the outbox")}
+	w.inspect(func(inspector *asynq.Inspector, name string) error {
+		for _, list := range []func(string, ...asynq.ListOption) ([]*asynq.TaskInfo, error){
+			inspector.ListPendingTasks, inspector.ListActiveTasks, inspector.ListScheduledTasks, inspector.ListRetryTasks,
+		} {
+			tasks, err := list(name)
+			if err != nil {
+				return err
+			}
+			for _, t := range tasks {
+				all = append(all, fmt.Sprintf("%s %s, tried %d times, %s", t.State, t.ID, t.Retried, t.LastErr))
+			}
+		}
+		return nil
+	})
+	return all
 }
 
 // Pause lets the tasks of a queue wait.

@@ -1,8 +1,11 @@
 package harness
 
 import (
+	"context"
 	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -12,52 +15,41 @@ import (
 // Enqueue gives the workers a task, as a sweep would.
 func (w *World) Enqueue(t queue.Task) {
 	w.tb.Helper()
-	rdb, err := queue.Open(w.Redis.URL())
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	defer rdb.Close() //nolint:errcheck
-	if _, err := queue.NewClient(rdb).Enqueue(w.tb.Context(), t); err != nil {
-		w.tb.Fatal(err)
-	}
+	w.onRedis(func(ctx context.Context, rdb redis.UniversalClient) error {
+		_, err := queue.NewClient(rdb).Enqueue(ctx, t)
+		return err
+	})
 }
 
 // Settled waits until nothing is left to do about deliveries and incidents, nor
 // anybody to tell.
 func (w *World) Settled() {
 	w.tb.Helper()
-	rdb, err := queue.Open(w.Redis.URL())
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	defer rdb.Close() //nolint:errcheck
-	client := queue.NewClient(rdb)
 	w.Eventually("the queues empty", func() bool {
-		if w.Count(`SELECT count(*) FROM outbox`) > 0 {
-			return false
-		}
-		stats, err := client.Stats(w.tb.Context())
-		if err != nil {
-			w.tb.Fatal(err)
-		}
-		return !slices.ContainsFunc(stats, func(s telemetry.QueueStat) bool {
-			return s.Depth > 0 && s.State != "archived" && slices.Contains([]string{queue.Deliveries, queue.Incidents, queue.Notify}, s.Queue)
-		}) && w.Count(`SELECT count(*) FROM outbox`) == 0
+		return w.Count(`SELECT count(*) FROM outbox`) == 0 && !w.queued() && w.Count(`SELECT count(*) FROM outbox`) == 0
 	})
+}
+
+// queued reports whether anything waits in the queues of deliveries, incidents
+// and notices.
+func (w *World) queued() bool {
+	w.tb.Helper()
+	var is bool
+	w.onRedis(func(ctx context.Context, rdb redis.UniversalClient) error {
+		stats, err := queue.NewClient(rdb).Stats(ctx)
+		is = slices.ContainsFunc(stats, func(s telemetry.QueueStat) bool {
+			return s.Depth > 0 && s.State != "archived" && slices.Contains([]string{queue.Deliveries, queue.Incidents, queue.Notify}, s.Queue)
+		})
+		return err
+	})
+	return is
 }
 
 // EmptyRedis makes Redis forget everything, as a restart without its data
 // would.
 func (w *World) EmptyRedis() {
 	w.tb.Helper()
-	rdb, err := queue.Open(w.Redis.URL())
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	defer rdb.Close() //nolint:errcheck
-	if err := rdb.FlushAll(w.tb.Context()).Err(); err != nil {
-		w.tb.Fatal(err)
-	}
+	w.onRedis(func(ctx context.Context, rdb redis.UniversalClient) error { return rdb.FlushAll(ctx).Err() })
 }
 
 // SentTo counts the deliveries that the forge has sent to a hook, each once.

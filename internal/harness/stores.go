@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
@@ -47,16 +48,28 @@ func (w *World) TellRedis(command ...any) {
 	w.onRedis(func(ctx context.Context, rdb redis.UniversalClient) error { return rdb.Do(ctx, command...).Err() })
 }
 
+// onRedis does something at the world's Redis. Its connections are kept, as
+// stories ask often; those that a killed Redis has left are noticed.
 func (w *World) onRedis(do func(context.Context, redis.UniversalClient) error) {
 	w.tb.Helper()
-	rdb, err := queue.Open(w.Redis.URL())
+	rdb, err := w.redis()
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	defer rdb.Close() //nolint:errcheck
 	if err := do(w.tb.Context(), rdb); err != nil {
 		w.tb.Fatal(err)
 	}
+}
+
+// openRedis opens the world's own client when it is first needed.
+func (w *World) openRedis() {
+	w.redis = sync.OnceValues(func() (redis.UniversalClient, error) {
+		rdb, err := queue.Open(w.Redis.URL())
+		if err == nil {
+			w.tb.Cleanup(func() { _ = rdb.Close() })
+		}
+		return rdb, err
+	})
 }
 
 // FreezeRedis lets Redis hang: it takes connections and does not answer.

@@ -70,6 +70,21 @@ func (u *User) Connect(provider, repository string) Connection {
 	return u.whenActive(c)
 }
 
+// WhenTried waits until the hook of a new connection was tried once, whatever
+// came of it. The answer that made the connection does so too, but keeps nobody
+// waiting for a worker that is busy.
+func (u *User) WhenTried(c Connection) Connection {
+	u.w.tb.Helper()
+	u.w.Eventually("the hook of "+c.FullName+" was tried", func() bool {
+		if c.HookStatus != "pending" || c.HookError != nil {
+			return true
+		}
+		c = u.Connection(c.ID)
+		return false
+	})
+	return c
+}
+
 // whenActive waits for the hook of a new connection. The answer that made it says
 // pending when the worker took longer than a user is kept waiting.
 func (u *User) whenActive(c Connection) Connection {

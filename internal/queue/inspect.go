@@ -66,7 +66,7 @@ return n`)
 func (c *Client) Reclaim(ctx context.Context) (int, error) {
 	past := time.Now().Add(-time.Hour).Unix()
 	total := 0
-	for name := range weights {
+	for _, name := range Names() {
 		if err := c.redis.SAdd(ctx, "asynq:queues", name).Err(); err != nil {
 			return total, unavailable("register queue "+name, err)
 		}

@@ -9,6 +9,8 @@
 package queue
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -25,6 +27,9 @@ const (
 
 // weights say how often each queue is served when all of them are full.
 var weights = map[string]int{Deliveries: 6, HookQueue: 3, Incidents: 3, Notify: 2, Sweep: 1}
+
+// Names are the queues by name.
+func Names() []string { return slices.Sorted(maps.Keys(weights)) }
 
 // Task is work for a worker.
 type Task struct {
