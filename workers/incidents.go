@@ -38,6 +38,11 @@ func (d Deps) applyRun(ctx context.Context, tx *store.Tx, c store.Connection, ru
 			return 0, err
 		}
 	}
+	if run.Verdict == forge.Passed {
+		if calm, err := tx.Calm(ctx, scope, key); err != nil || calm {
+			return 0, err
+		}
+	}
 	opened, wants, err := d.derive(ctx, tx, c, scope, run)
 	if err != nil {
 		return 0, err

@@ -186,7 +186,10 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 			resolved_run_id = NULLIF($11::bigint, 0), resolved_attempt = NULLIF($12::bigint, 0),
 			resolved_sha = COALESCE((SELECT sha FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
 			resolved_url = COALESCE((SELECT url FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
-			recurrence_of = COALESCE(NULLIF($13, ''), recurrence_of)
+			recurrence_of = COALESCE(NULLIF($13, ''), (
+				-- The one before may have ended long before what was read of the scope.
+				SELECT p.id FROM incidents p WHERE p.connection_id = $2 AND p.fingerprint = $3 AND p.scope_id = i.scope_id
+					AND p.id <> i.id AND p.opened_at < $7 AND p.resolution <> 'duplicate' ORDER BY p.opened_at DESC LIMIT 1))
 		WHERE id = $1`,
 		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, i.Status, i.Occurrences[0].FinishedAt,
 		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, recurs)
