@@ -1,7 +1,6 @@
 package incident
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -91,10 +90,11 @@ type signalState struct {
 // Derive says what the incidents of a scope are, in the order of their first
 // failures, and which facts would decide what is open still.
 func Derive(f Facts) ([]*Incident, Wants) {
-	d := &derivation{Facts: f, last: map[string]*Incident{}, flakes: flakes{}}
-	d.cuts = slices.SortedFunc(slices.Values(f.Cuts), func(a, b Cut) int {
-		return cmp.Or(a.After.Compare(b.After), a.At.Compare(b.At))
-	})
+	d := &derivation{Facts: f, last: map[string]*Incident{}, flakes: flakes{}, aliases: map[aliased]Alias{}}
+	d.cuts = slices.SortedFunc(slices.Values(f.Cuts), Cut.Compare)
+	for _, a := range f.Aliases {
+		d.aliases[aliased{a.Fingerprint, a.Job}] = a
+	}
 	for _, r := range slices.SortedFunc(slices.Values(f.Runs), func(a, b Run) int { return a.Compare(b.Position) }) {
 		d.cutBefore(&r.Position)
 		if r.CreatedAt.Before(f.Since) {
@@ -113,11 +113,36 @@ func Derive(f Facts) ([]*Incident, Wants) {
 // derivation reads the runs of a scope in order.
 type derivation struct {
 	Facts
-	cuts   []Cut // still to come
-	all    []*Incident
-	last   map[string]*Incident // by fingerprint
-	flakes flakes
-	wants  Wants
+	cuts    []Cut // still to come
+	all     []*Incident
+	last    map[string]*Incident // by fingerprint
+	aliases map[aliased]Alias
+	flakes  flakes
+	wants   Wants
+}
+
+// aliased is what an alias is about.
+type aliased struct{ fingerprint, job string }
+
+// named is the fingerprint that a failure counts as. One alias may lead to
+// another; a circle of them ends.
+func (d *derivation) named(fingerprint, job string, at Position) string {
+	for range d.aliases {
+		becomes, ok := d.alias(aliased{fingerprint, job}, at)
+		if !ok {
+			becomes, ok = d.alias(aliased{fingerprint, ""}, at)
+		}
+		if !ok {
+			break
+		}
+		fingerprint = becomes
+	}
+	return fingerprint
+}
+
+func (d *derivation) alias(of aliased, at Position) (becomes string, ok bool) {
+	a, ok := d.aliases[of]
+	return a.Becomes, ok && a.After.Compare(at) < 0
 }
 
 func (d *derivation) run(r Run) {
@@ -173,7 +198,7 @@ func (i *Incident) concerns(workflow string) bool {
 
 // fail puts a failed job where it belongs.
 func (d *derivation) fail(r Run, failure Failure) {
-	fingerprint := cmp.Or(d.Aliases[failure.Fingerprint], failure.Fingerprint)
+	fingerprint := d.named(failure.Fingerprint, failure.Job, r.Position)
 	i := d.last[fingerprint]
 	switch {
 	case i == nil:
@@ -301,9 +326,23 @@ func (d *derivation) cutBefore(next *Position) {
 }
 
 func (d *derivation) cut(c Cut) {
-	i := d.last[cmp.Or(d.Aliases[c.Fingerprint], c.Fingerprint)]
+	if i := d.last[d.named(c.Fingerprint, "", c.After)]; i != nil {
+		i.cut(c)
+		return
+	}
+	for _, i := range d.all {
+		if i.holds(c.Of) && d.last[i.Fingerprint] == i {
+			i.cut(c)
+		}
+	}
+}
+
+func (i *Incident) holds(run RunKey) bool {
+	return slices.ContainsFunc(i.Occurrences, func(o Occurrence) bool { return o.RunKey == run })
+}
+
+func (i *Incident) cut(c Cut) {
 	switch {
-	case i == nil:
 	case c.Kind == CutClose && i.Resolution == nil:
 		last := i.Occurrences[len(i.Occurrences)-1]
 		i.Resolution = &Resolution{Reason: c.Reason, SHA: last.SHA, At: c.At}

@@ -2,6 +2,7 @@ package incident_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -196,18 +197,67 @@ func TestPeopleEndAndReopen(t *testing.T) {
 	}
 }
 
-// memory applies facts one by one, as the workers do.
-type memory struct {
-	runs   map[incident.RunKey]incident.Run
-	stored []incident.Stored
-	made   int
+func TestACutFallsOnWhatItsRunTurnedOutToBe(t *testing.T) {
+	runs := history(t, "1@c1:a!x,b!y 2@c2:b")
+	cut := incident.Cut{Kind: incident.CutClose, Fingerprint: incident.RunFingerprint("ci"), Of: runs[0].RunKey, After: runs[0].Position, Reason: incident.Manual, At: runs[0].FinishedAt}
+	list, _ := incident.Derive(incident.Facts{Runs: runs, Cuts: []incident.Cut{cut}, Contains: byName, Main: true})
+	if got := show(list); got != "x resolved/manual 1; y resolved/manual 1" {
+		t.Error(got)
+	}
 }
 
-func (m *memory) learn(r incident.Run) []*incident.Incident {
-	if known, ok := m.runs[r.RunKey]; !ok || !known.Known {
-		m.runs[r.RunKey] = r
+func TestPeopleMergeAndSplit(t *testing.T) {
+	runs := history(t, "1@c1:a!x,b!y 2@c2:a!x,b!y 3@c3:a!x,b!x")
+	tests := []struct {
+		name    string
+		aliases []incident.Alias
+		want    string
+	}{
+		{"none", nil, "x open 4; y open 2"},
+		{"merged", []incident.Alias{{Fingerprint: "y", Becomes: "x"}}, "x open 6"},
+		{"merged from a place on", []incident.Alias{{Fingerprint: "y", Becomes: "x", After: runs[0].Position}}, "x open 5; y open 1"},
+		{"split by job", []incident.Alias{{Fingerprint: "x", Job: "b", Becomes: "z"}}, "x open 3; y open 2; z open 1"},
+		{"merged into what is merged", []incident.Alias{{Fingerprint: "y", Becomes: "x"}, {Fingerprint: "x", Becomes: "z"}}, "z open 6"},
+		{"in a circle", []incident.Alias{{Fingerprint: "y", Becomes: "x"}, {Fingerprint: "x", Becomes: "y"}}, "x open 4; y open 2"},
 	}
-	facts := incident.Facts{Contains: byName, Main: true}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			list, _ := incident.Derive(incident.Facts{Runs: runs, Aliases: tt.aliases, Contains: byName, Main: true})
+			if got := show(list); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// memory applies facts one by one, as the workers do.
+type memory struct {
+	runs    map[incident.RunKey]incident.Run
+	cuts    map[incident.Cut]bool
+	aliases map[incident.Alias]bool
+	stored  []incident.Stored
+	made    int
+}
+
+func newMemory() *memory {
+	return &memory{runs: map[incident.RunKey]incident.Run{}, cuts: map[incident.Cut]bool{}, aliases: map[incident.Alias]bool{}}
+}
+
+// learn takes in a run, a cut or an alias.
+func (m *memory) learn(fact any) []*incident.Incident {
+	switch f := fact.(type) {
+	case incident.Run:
+		if known, ok := m.runs[f.RunKey]; !ok || !known.Known {
+			m.runs[f.RunKey] = f
+		}
+	case incident.Cut:
+		m.cuts[f] = true
+	case incident.Alias:
+		m.aliases[f] = true
+	}
+	facts := incident.Facts{
+		Contains: byName, Main: true, Cuts: slices.Collect(maps.Keys(m.cuts)), Aliases: slices.Collect(maps.Keys(m.aliases)),
+	}
 	for _, r := range m.runs {
 		facts.Runs = append(facts.Runs, r)
 	}
@@ -243,9 +293,37 @@ func (m *memory) view() []string {
 	return out
 }
 
-// TestAnyOrderAndDuplicationEndsTheSame draws a history with reruns, flakes and
-// a branch that lacks commits, and lets its facts come in any order, twice, and
-// first without their jobs.
+// drawActs draws what people do among runs: they end and reopen incidents, and
+// say which failures are the same. They may contradict themselves.
+func drawActs(rt *rapid.T, runs []incident.Run) []any {
+	var acts []any
+	fingerprint := rapid.SampledFrom([]string{"x", "y", "net", "z"})
+	for n := range rapid.IntRange(0, 3).Draw(rt, "cuts") {
+		after := rapid.SampledFrom(runs).Draw(rt, "cut after")
+		acts = append(acts, incident.Cut{
+			Kind:        rapid.SampledFrom([]incident.CutKind{incident.CutClose, incident.CutReopen}).Draw(rt, "cut"),
+			Fingerprint: rapid.OneOf(fingerprint, rapid.Just(incident.RunFingerprint("ci"))).Draw(rt, "of"),
+			Of:          rapid.SampledFrom(runs).Draw(rt, "of run").RunKey,
+			After:       after.Position, Reason: incident.Manual, At: after.FinishedAt.Add(time.Duration(n/2) * time.Second),
+		})
+	}
+	seen := map[string]bool{}
+	for range rapid.IntRange(0, 3).Draw(rt, "aliases") {
+		a := incident.Alias{Fingerprint: fingerprint.Draw(rt, "what"), Job: rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "in"), Becomes: fingerprint.Draw(rt, "becomes")}
+		if rapid.Bool().Draw(rt, "from a place") {
+			a.After = rapid.SampledFrom(runs).Draw(rt, "alias after").Position
+		}
+		if key := a.Fingerprint + a.Job; !seen[key] {
+			seen[key] = true
+			acts = append(acts, a)
+		}
+	}
+	return acts
+}
+
+// TestAnyOrderAndDuplicationEndsTheSame draws a history with reruns, flakes, a
+// branch that lacks commits and people who act, and lets its facts come in any
+// order, twice, and first without their jobs.
 func TestAnyOrderAndDuplicationEndsTheSame(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var words []string
@@ -257,24 +335,28 @@ func TestAnyOrderAndDuplicationEndsTheSame(t *testing.T) {
 			}
 		}
 		runs := history(t, strings.Join(words, " "))
-		calm := memory{runs: map[incident.RunKey]incident.Run{}}
+		acts := drawActs(rt, runs)
+		calm := newMemory()
 		var derived []*incident.Incident
+		facts := slices.Clone(acts)
 		for _, r := range runs {
-			derived = calm.learn(r)
+			facts = append(facts, r)
 		}
-		facts := slices.Clone(runs)
+		for _, fact := range facts {
+			derived = calm.learn(fact)
+		}
 		for _, r := range runs { // each may come before its jobs are known
 			if rapid.Bool().Draw(rt, "early") {
 				r.Known, r.Failed, r.Passed = false, nil, nil
 				facts = append(facts, r)
 			}
 		}
-		wild := memory{runs: map[incident.RunKey]incident.Run{}}
-		for _, r := range rapid.Permutation(append(facts, runs[0])).Draw(rt, "order") {
-			wild.learn(r)
+		wild := newMemory()
+		for _, fact := range rapid.Permutation(append(facts, runs[0])).Draw(rt, "order") {
+			wild.learn(fact)
 		}
 		if diff := cmp.Diff(calm.view(), wild.view()); diff != "" {
-			rt.Fatalf("%s (-calm +wild):\n%s", strings.Join(words, " "), diff)
+			rt.Fatalf("%s, %+v (-calm +wild):\n%s", strings.Join(words, " "), acts, diff)
 		}
 		if len(wild.stored) != len(derived) {
 			rt.Fatalf("%d incidents are stored, %d were derived", len(wild.stored), len(derived))

@@ -76,7 +76,7 @@ func Reconcile(derived []*Incident, stored []Stored, newID func() string) []Chan
 	for _, i := range derived {
 		if s := m.of[i]; s != nil {
 			ids[i] = s.ID
-			if c := compare(i, *s); c.differs(*s) {
+			if c := m.compare(i, *s); c.differs(*s) {
 				changes = append(changes, c)
 			}
 			continue
@@ -165,7 +165,7 @@ func opening(i *Incident) string {
 }
 
 // compare says how a stored incident differs from what was derived.
-func compare(i *Incident, s Stored) Change {
+func (m matches) compare(i *Incident, s Stored) Change {
 	c := Change{ID: s.ID, Incident: i}
 	held := map[OccurrenceKey]bool{}
 	for _, key := range s.Occurrences {
@@ -183,7 +183,7 @@ func compare(i *Incident, s Stored) Change {
 		}
 		c.Added = append(c.Added, o)
 		if !held[OccurrenceKey{o.RunKey, 0}] { // else it is not new, only better known
-			c.Steps = append(c.Steps, occurred(o))
+			c.Steps = append(c.Steps, occurred(o, m.holder[o.Key()]))
 		}
 	}
 	if i.Episode != s.Episode {
@@ -202,8 +202,11 @@ func (c Change) differs(s Stored) bool {
 	return len(c.Steps)+len(c.Added) > 0 || len(i.Occurrences) != len(s.Occurrences) || i.Episode != s.Episode || i.Flaky != s.Flaky
 }
 
-func occurred(o Occurrence) Step {
-	if o.Stale {
+func occurred(o Occurrence, from *Stored) Step {
+	switch {
+	case from != nil:
+		return Step{Kind: Occurred, Reason: "it was part of " + from.ID + " until now", Cause: o.Key()}
+	case o.Stale:
 		return Step{Kind: Aged, Reason: "it failed on a commit that lacks what ended it: nothing new", Cause: o.Key()}
 	}
 	return Step{Kind: Occurred, Reason: "it failed again", Cause: o.Key()}
@@ -221,6 +224,9 @@ func moved(i *Incident, s Stored) []Step {
 	case is == Resolved && was != Resolved:
 		return []Step{ended(i, Resolve)}
 	case is != Resolved && was == Resolved:
+		if s.Reason == Duplicate {
+			return []Step{{Kind: Reopened, Reason: "it is no part of another incident any more", Cause: i.Last().Key()}}
+		}
 		return []Step{reopened(i)}
 	case is != Resolved && i.Episode > s.Episode:
 		return []Step{reopened(i)}

@@ -109,9 +109,27 @@ const (
 type Cut struct {
 	Kind        CutKind
 	Fingerprint string
-	After       Position // the last run that was known of then
-	Reason      Reason
-	At          time.Time
+	// Of is the last failed run that belonged to the incident. The cut falls on
+	// what that turned out to fail of when nothing has the fingerprint any more.
+	Of     RunKey
+	After  Position // the last run that was known of then
+	Reason Reason
+	At     time.Time
+}
+
+// Compare orders cuts: by their places among the runs, then by the clock.
+func (c Cut) Compare(other Cut) int {
+	return cmp.Or(c.After.Compare(other.After), c.At.Compare(other.At),
+		cmp.Compare(c.Kind, other.Kind), cmp.Compare(c.Fingerprint, other.Fingerprint))
+}
+
+// Alias says that people hold failures to be others than their fingerprint
+// says. A scope has one for a fingerprint and a job at the most.
+type Alias struct {
+	Fingerprint string
+	Job         string // full name; empty for all jobs that have no alias of their own
+	Becomes     string // the fingerprint that they count as
+	After       Position
 }
 
 // Facts is what is known of a scope.
@@ -121,8 +139,8 @@ type Facts struct {
 	// were created before it, only what they tell of flaky jobs counts.
 	Since time.Time
 	Cuts  []Cut // in any order
-	// Aliases are fingerprints that people have merged into another.
-	Aliases map[string]string
+	// Aliases are what people have merged and split, in any order.
+	Aliases []Alias
 	// Contains tells what is known of two commits.
 	Contains func(Pair) Answer
 	// Change is true for the runs of a proposed change, whose newer commits

@@ -61,6 +61,19 @@ func (tx *Tx) LockScopeOf(ctx context.Context, connectionID string, key incident
 	return s, nil
 }
 
+// lockScopeAt is LockScope for a scope whose id is known.
+func (tx *Tx) lockScopeAt(ctx context.Context, connectionID string, id int64) (Scope, error) {
+	if err := tx.holdConnection(ctx, connectionID); err != nil {
+		return Scope{}, err
+	}
+	var s Scope
+	err := tx.tx.GetContext(ctx, &s, `SELECT id, connection_id, kind, branch, is_main FROM scopes WHERE id = $1 FOR UPDATE`, id)
+	if err != nil {
+		return Scope{}, fmt.Errorf("scope %d: %w", id, classify(err))
+	}
+	return s, nil
+}
+
 // holdConnection keeps a connection from being removed until the transaction
 // ends; NotFound when it is. It comes before the lock of a scope, in the order
 // in which a removal takes them.
@@ -182,6 +195,9 @@ func (tx *Tx) ScopeFacts(ctx context.Context, s Scope, key incident.RunKey) (inc
 	if facts.Cuts, err = tx.scopeCuts(ctx, s); err != nil {
 		return facts, nil, fmt.Errorf("cuts of scope %d: %w", s.ID, classify(err))
 	}
+	if facts.Aliases, err = tx.scopeAliases(ctx, s); err != nil {
+		return facts, nil, fmt.Errorf("aliases of scope %d: %w", s.ID, classify(err))
+	}
 	facts.Contains, err = tx.relations(ctx, s.ConnectionID, facts.Runs)
 	return facts, stored, err
 }
@@ -200,11 +216,12 @@ func (tx *Tx) factsSince(ctx context.Context, s Scope, key incident.RunKey) (tim
 			WITH failed AS (
 				SELECT o.incident_id, o.fingerprint FROM runs r JOIN occurrences o USING (connection_id, run_id, attempt)
 				WHERE r.scope_id = $1 AND r.run_created_at >= $2 AND r.verdict = 'failed'),
+			named AS (SELECT fingerprint FROM failed UNION SELECT becomes FROM incident_aliases WHERE scope_id = $1),
 			part AS (
 				SELECT i.id FROM incidents i WHERE i.scope_id = $1 AND (i.status <> 'resolved'
 					OR i.last_seen_at >= $2 OR i.resolved_at >= $2
-					OR i.last_seen_at >= $2 - $3 * interval '1 second' AND i.fingerprint IN (SELECT fingerprint FROM failed)
-					OR i.resolved_at >= $2 - $3 * interval '1 second' AND i.fingerprint IN (SELECT fingerprint FROM failed))
+					OR i.last_seen_at >= $2 - $3 * interval '1 second' AND i.fingerprint IN (SELECT fingerprint FROM named)
+					OR i.resolved_at >= $2 - $3 * interval '1 second' AND i.fingerprint IN (SELECT fingerprint FROM named))
 				UNION SELECT incident_id FROM failed WHERE incident_id IS NOT NULL)
 			SELECT LEAST($2, min(r.run_created_at)) FROM part p JOIN occurrences o ON o.incident_id = p.id JOIN runs r USING (connection_id, run_id, attempt)`,
 			s.ID, since, incident.StaleWithin.Seconds())
@@ -363,18 +380,21 @@ func (tx *Tx) scopeCuts(ctx context.Context, s Scope) ([]incident.Cut, error) {
 		Number      int64            `db:"after_number"`
 		RunID       int64            `db:"after_run_id"`
 		Attempt     int64            `db:"after_attempt"`
+		OfRun       int64            `db:"of_run_id"`
+		OfAttempt   int64            `db:"of_attempt"`
 		At          time.Time        `db:"at"`
 	}
 	err := tx.tx.SelectContext(ctx, &rows, `
-		SELECT kind, fingerprint, reason, after_created_at, after_number, after_run_id, after_attempt, at
+		SELECT kind, fingerprint, reason, after_created_at, after_number, after_run_id, after_attempt, of_run_id, of_attempt, at
 		FROM incident_cuts WHERE scope_id = $1 ORDER BY id`, s.ID)
 	if err != nil {
 		return nil, err
 	}
 	cuts := make([]incident.Cut, len(rows))
 	for n, r := range rows {
-		cuts[n] = incident.Cut{Kind: r.Kind, Fingerprint: r.Fingerprint, Reason: r.Reason, At: r.At, After: incident.Position{
-			CreatedAt: r.CreatedAt.UTC(), Number: r.Number, RunKey: incident.RunKey{ID: r.RunID, Attempt: r.Attempt}}}
+		cuts[n] = incident.Cut{Kind: r.Kind, Fingerprint: r.Fingerprint, Reason: r.Reason, At: r.At,
+			Of: incident.RunKey{ID: r.OfRun, Attempt: r.OfAttempt}, After: incident.Position{
+				CreatedAt: r.CreatedAt.UTC(), Number: r.Number, RunKey: incident.RunKey{ID: r.RunID, Attempt: r.Attempt}}}
 	}
 	return cuts, nil
 }
