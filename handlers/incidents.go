@@ -160,6 +160,13 @@ type incidentDetail struct {
 	FailedJobs  []store.FailedJob `json:"failed_jobs" nullable:"false"`
 	Runs        []occurrence      `json:"runs" nullable:"false" doc:"The failed runs, last first, at most 100."`
 	Timeline    []entry           `json:"timeline" nullable:"false" doc:"What happened, oldest first, at most the 500 newest."`
+	BrokenBase  *store.Kin        `json:"broken_base" doc:"The incident of the branch that the change goes to, when the failure is that branch's and not the change's."`
+	AlsoOn      []store.Kin       `json:"also_on" nullable:"false" doc:"The incidents of changes that fail only because this branch does."`
+}
+
+// TransformSchema says that broken_base may be null.
+func (incidentDetail) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
+	return mayBeNull(r, IncidentSummary{}.TransformSchema(r, s), "broken_base")
 }
 
 type incidentOutput struct{ Body incidentDetail }
@@ -176,7 +183,8 @@ func (d Deps) showIncident(ctx context.Context, caller auth.Identity, in *struct
 	if err != nil {
 		return nil, err
 	}
-	detail := incidentDetail{IncidentSummary: summarise(i.Incident), FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{}}
+	detail := incidentDetail{IncidentSummary: summarise(i.Incident), FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{},
+		BrokenBase: i.BrokenBase, AlsoOn: i.AlsoOn}
 	for _, run := range i.Occurrences {
 		shown, err := showOccurrence(run)
 		if err != nil {

@@ -198,8 +198,13 @@ func (d Deps) route(ctx context.Context, tx *store.Tx, c store.Connection, e for
 			return 0, err
 		}
 	}
-	if e.Kind == forge.RunEvent && e.Run != nil {
+	switch {
+	case e.Run != nil:
 		return d.applyRun(ctx, tx, c, *e.Run, e.Repository.DefaultBranch, receivedAt)
+	case e.Change != nil:
+		return 0, d.applyChange(ctx, tx, c, *e.Change, receivedAt)
+	case e.Push != nil:
+		return 0, d.applyPush(ctx, tx, c, *e.Push, e.Repository.DefaultBranch, receivedAt)
 	}
 	return 0, nil
 }

@@ -23,6 +23,9 @@ const (
 type found struct {
 	shown  []store.FailedJob
 	passed []string
+	idle   []forge.Job // that said nothing
+	// excuses are failures of the base that the run's are, and not its own.
+	excuses []store.BaseFailure
 }
 
 // failures are the failed jobs as incidents know them. A run without any
@@ -56,7 +59,7 @@ func (d Deps) readJobs(ctx context.Context, c store.Connection, settled store.Se
 	if err != nil {
 		return out, fmt.Errorf("jobs of run %d: %w", settled.Run.ID, err)
 	}
-	out = found{shown: []store.FailedJob{}, passed: passedOf(jobs)}
+	out = found{shown: []store.FailedJob{}, passed: passedOf(jobs), idle: jobs}
 	if settled.Run.Verdict != forge.Failed {
 		return out, nil
 	}

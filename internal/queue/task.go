@@ -55,6 +55,7 @@ var classes = map[string]class{
 	TypeGrantRefresh: {queue: HookQueue, retries: 20, timeout: time.Minute},
 	TypeGrantForget:  {queue: HookQueue, retries: 200, timeout: time.Minute},
 	TypeEvidence:     {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
+	TypePushCheck:    {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
 	TypeAssess:       {queue: Incidents, retries: 25, timeout: 2 * time.Minute},
 	TypeNotifyFan:    {queue: Notify, retries: 60, timeout: time.Minute},
 	// A hundred tries of up to an hour and a quarter are four days: a receiver
@@ -72,6 +73,7 @@ var classes = map[string]class{
 	TypeCompareRuns:        {queue: Sweep, retries: 5, timeout: 2 * time.Minute},
 	TypeSweepLogs:          {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
 	TypeSweepOwed:          {queue: Sweep, retries: 3, timeout: time.Minute, keep: 2 * time.Hour},
+	TypeSweepSilent:        {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 2 * time.Hour},
 	TypeSweepHooks:         {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
 	TypeSweepGrants:        {queue: Sweep, retries: 3, timeout: time.Minute, keep: 5 * time.Minute},
 	TypeSweepOrphans:       {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},

@@ -191,7 +191,8 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 		UPDATE incidents i SET
 			fingerprint  = $3, episode = $4, is_flaky = $5,
 			status       = CASE WHEN $6 <> 'resolved' AND acknowledged_episode = $4 THEN 'acknowledged'
-				WHEN $6 = 'suspected' AND is_touched AND status = 'open' THEN 'open' ELSE $6 END,
+				WHEN $6 = 'suspected' AND is_touched AND status = 'open' THEN 'open'
+				WHEN $6 = 'open' AND broken_base IS NOT NULL THEN 'suspected' ELSE $6 END,
 			opened_at    = $7, last_seen_at = $8, resolution = $9, resolved_at = $10,
 			resolved_run_id = NULLIF($11::bigint, 0), resolved_attempt = NULLIF($12::bigint, 0),
 			resolved_sha = COALESCE((SELECT sha FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
@@ -219,11 +220,13 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 }
 
 // quiet are the kinds of entries of which nobody is told.
-var quiet = map[string]bool{string(incident.Occurred): true, string(incident.Aged): true}
+var quiet = map[string]bool{
+	string(incident.Occurred): true, string(incident.Aged): true, EntryBrokenBase: true, EntrySeenOnChange: true, EntryTouched: true,
+}
 
 // AddEntry adds a line to an incident's history, and has the incident assessed
 // after it unless its kind is quiet. What happens by itself while the incident
-// is snoozed nobody is told. Actor is the user who did it, or SystemActor;
+// is snoozed, or only the base's, nobody is told. Actor is the user who did it, or SystemActor;
 // inputs are what it was decided by.
 func (tx *Tx) AddEntry(ctx context.Context, incidentID, kind, actor, reason string, inputs any) error {
 	encoded, err := marshal(inputs)
@@ -233,7 +236,7 @@ func (tx *Tx) AddEntry(ctx context.Context, incidentID, kind, actor, reason stri
 	var id int64
 	err = tx.tx.GetContext(ctx, &id, `
 		INSERT INTO incident_entries (incident_id, kind, actor, reason, inputs, is_told) VALUES ($1, $2, $3, $4, $5,
-			$6 OR $7 AND EXISTS (SELECT 1 FROM incidents WHERE id = $1 AND snoozed_at IS NOT NULL)) RETURNING id`,
+			$6 OR $7 AND EXISTS (SELECT 1 FROM incidents WHERE id = $1 AND (snoozed_at IS NOT NULL OR broken_base IS NOT NULL))) RETURNING id`,
 		incidentID, kind, actor, clean(reason), encoded, quiet[kind], actor == SystemActor)
 	if err != nil {
 		return fmt.Errorf("entry of %s: %w", incidentID, classify(err))
@@ -293,6 +296,8 @@ type IncidentDetail struct {
 	Incident
 	Occurrences []Occurrence // the failed runs, last first
 	Entries     []Entry      // its history, oldest first
+	BrokenBase  *Kin         // the failure of the base that it is; nil when it is its own
+	AlsoOn      []Kin        // the same on changes that contain it
 }
 
 // IncidentOf returns an incident that a user sees, with at most runs of its
@@ -311,7 +316,10 @@ func (s *Store) IncidentOf(ctx context.Context, userID, id string, runs, entries
 		if d.Occurrences, err = occurrencesOf(ctx, tx, d.ID, runs); err != nil {
 			return err
 		}
-		d.Entries, err = entriesOf(ctx, tx, d.ID, entries)
+		if d.Entries, err = entriesOf(ctx, tx, d.ID, entries); err != nil {
+			return err
+		}
+		d.BrokenBase, d.AlsoOn, err = kinOf(ctx, tx, d.ID)
 		return err
 	})
 	return d, err

@@ -17,7 +17,10 @@ type Scope struct {
 	ConnectionID string `db:"connection_id"`
 	Kind         string `db:"kind"` // branch or change
 	Branch       string `db:"branch"`
-	IsMain       bool   `db:"is_main"`
+	IsMain       bool   `db:"is_main"` // the default branch, or a protected one
+	// EndedAt is when the change was closed or the branch deleted; nil while
+	// it is there.
+	EndedAt *time.Time `db:"ended_at"`
 }
 
 // ScopeChange is the kind of a scope of proposed changes.
@@ -37,8 +40,8 @@ func (tx *Tx) LockScope(ctx context.Context, connectionID string, run forge.Run,
 	err := tx.tx.GetContext(ctx, &s, `
 		INSERT INTO scopes (connection_id, kind, branch, head_repository, is_main) VALUES ($1, $2, $3, $4, $5)
 		-- The lock is taken also where nothing changes. A delivery that does not name the default branch changes nothing.
-		ON CONFLICT ON CONSTRAINT scopes_key DO UPDATE SET is_main = CASE WHEN $6 THEN EXCLUDED.is_main ELSE scopes.is_main END
-		RETURNING id, connection_id, kind, branch, is_main`,
+		ON CONFLICT ON CONSTRAINT scopes_key DO UPDATE SET is_main = CASE WHEN $6 THEN EXCLUDED.is_main OR scopes.is_protected ELSE scopes.is_main END
+		RETURNING id, connection_id, kind, branch, is_main, ended_at`,
 		connectionID, kind, clean(run.Branch), clean(run.HeadRepository), kind == "branch" && run.Branch == defaultBranch, defaultBranch != "")
 	if err != nil {
 		return Scope{}, fmt.Errorf("scope %s: %w", run.Branch, classify(err))
@@ -356,15 +359,19 @@ func (tx *Tx) storedIncidents(ctx context.Context, holders map[string][]incident
 		Reason      incident.Reason `db:"resolution"`
 		Flaky       bool            `db:"is_flaky"`
 		Touched     bool            `db:"is_touched"`
+		Excused     bool            `db:"is_excused"`
 	}
 	err := tx.tx.SelectContext(ctx, &rows, `
-		SELECT id, fingerprint, episode, status, resolution, is_flaky, is_touched FROM incidents
+		SELECT id, fingerprint, episode, status, resolution, is_flaky, is_touched, broken_base IS NOT NULL AS is_excused FROM incidents
 		WHERE id = ANY($1) ORDER BY opened_at, id`, ids)
 	if err != nil {
 		return nil, err
 	}
 	stored := make([]incident.Stored, len(rows))
 	for n, r := range rows {
+		if r.Excused && r.Status == incident.Suspected {
+			r.Status = incident.Open // which it would be, were it not for the base
+		}
 		stored[n] = incident.Stored{ID: r.ID, Fingerprint: r.Fingerprint, Episode: r.Episode, Status: r.Status,
 			Reason: r.Reason, Flaky: r.Flaky, Touched: r.Touched, Occurrences: holders[r.ID]}
 	}
