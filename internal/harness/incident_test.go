@@ -175,6 +175,7 @@ func TestTheDocumentOfAnIncident(t *testing.T) {
 				"job": doc["job"], "headline": doc["headline"], "category": "test", "fingerprint": doc["fingerprint"],
 				"fingerprint_key": doc["fingerprint_key"], "specificity": "high", "episode": 1.0, "is_flaky": false,
 				"resolution": "green", "recurrence_of": nil, "author": last["author"], "failed_jobs": last["failed_jobs"], "runs": runs, "timeline": doc["timeline"],
+				"broken_base": nil, "also_on": []any{},
 			}
 			if diff := cmp.Diff(want, doc, aTime); diff != "" {
 				t.Errorf("incident (-want +got):\n%s", diff)
