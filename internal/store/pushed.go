@@ -23,7 +23,8 @@ func (tx *Tx) NoteTouched(ctx context.Context, connectionID string, p forge.Push
 	err := tx.tx.SelectContext(ctx, &rows, `
 		SELECT i.id, array_agg(DISTINCT f.file) AS files
 		FROM scopes s JOIN incidents i ON i.scope_id = s.id AND i.status <> 'resolved'
-		JOIN occurrences o ON o.incident_id = i.id JOIN runs r USING (connection_id, run_id, attempt)
+		JOIN occurrences o ON o.incident_id = i.id
+		JOIN runs r ON r.connection_id = o.connection_id AND r.run_id = o.run_id AND r.attempt = o.attempt
 		CROSS JOIN LATERAL jsonb_array_elements(r.jobs) j
 		CROSS JOIN LATERAL jsonb_array_elements_text(CASE jsonb_typeof(j -> 'files') WHEN 'array' THEN j -> 'files' ELSE '[]' END) f (file)
 		WHERE s.connection_id = $1 AND s.branch = $2 AND s.head_repository = '' AND (j ->> 'id')::bigint = o.job_id AND f.file = ANY($3)
