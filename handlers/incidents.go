@@ -214,6 +214,13 @@ type incidentDetail struct {
 	Fixes       []PRDocument        `json:"fixes" nullable:"false" doc:"The pull and merge requests that mean to end it, newest first, at most 50."`
 	Timeline    []entry             `json:"timeline" nullable:"false" doc:"What happened, oldest first, at most the 500 newest."`
 	Merged      []merged            `json:"merged" nullable:"false" doc:"The incidents that people have made a part of it."`
+	BrokenBase  *store.Kin          `json:"broken_base" doc:"The incident of the branch that the change goes to, when the failure is that branch's and not the change's."`
+	AlsoOn      []store.Kin         `json:"also_on" nullable:"false" doc:"The incidents of changes that fail only because this branch does."`
+}
+
+// TransformSchema says that broken_base may be null.
+func (incidentDetail) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
+	return mayBeNull(r, IncidentSummary{}.TransformSchema(r, s), "broken_base")
 }
 
 type merged struct {
@@ -244,7 +251,7 @@ func (d Deps) incidentDocument(ctx context.Context, caller auth.Identity, id str
 		return nil, err
 	}
 	detail := incidentDetail{
-		IncidentSummary: summarise(i.Incident), Culprit: i.Culprit,
+		IncidentSummary: summarise(i.Incident), Culprit: i.Culprit, BrokenBase: i.BrokenBase, AlsoOn: i.AlsoOn,
 		FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{}, Merged: []merged{},
 	}
 	fixes, err := d.Store.FixesOf(ctx, store.FixFilter{UserID: caller.UserID, IncidentID: i.ID, Limit: shownFixes})

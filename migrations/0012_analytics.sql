@@ -68,8 +68,9 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 -- At the commit, so that the runs of a repository wait for each other no
--- longer than that.
-CREATE CONSTRAINT TRIGGER count_run_rows AFTER INSERT ON runs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION count_run();
+-- longer than that. What has a number below zero is no run of the forge.
+CREATE CONSTRAINT TRIGGER count_run_rows AFTER INSERT ON runs DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.run_id > 0) EXECUTE FUNCTION count_run();
 
 -- Moves the runs of a branch when the default branch becomes another.
 -- +goose StatementBegin
@@ -80,7 +81,7 @@ BEGIN
             (array_agg(r.workflow ORDER BY r.run_created_at DESC, r.workflow))[1], max(r.run_created_at),
             c.sign * count(*) FILTER (WHERE r.verdict = 'passed'), c.sign * count(*) FILTER (WHERE r.verdict = 'failed'), c.sign * count(*) FILTER (WHERE r.is_flaky)
         FROM runs r CROSS JOIN (VALUES (scope_class(OLD.kind, OLD.is_main), -1), (scope_class(NEW.kind, NEW.is_main), 1)) c (class, sign)
-        WHERE r.scope_id = NEW.id GROUP BY r.connection_id, 2, r.workflow_key, c.class, c.sign ORDER BY 2, 3, 4
+        WHERE r.scope_id = NEW.id AND r.run_id > 0 GROUP BY r.connection_id, 2, r.workflow_key, c.class, c.sign ORDER BY 2, 3, 4
     ON CONFLICT (connection_id, day, workflow_key, scope_class) DO UPDATE SET
         passed = d.passed + EXCLUDED.passed, failed = d.failed + EXCLUDED.failed, flaky = d.flaky + EXCLUDED.flaky,
         workflow = CASE WHEN EXCLUDED.last_run_at >= d.last_run_at THEN EXCLUDED.workflow ELSE d.workflow END,

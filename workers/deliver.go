@@ -198,8 +198,17 @@ func (d Deps) route(ctx context.Context, tx *store.Tx, c store.Connection, e for
 			return 0, err
 		}
 	}
-	if e.Kind == forge.RunEvent && e.Run != nil {
+	var err error
+	switch {
+	case e.Run != nil:
 		return d.applyRun(ctx, tx, c, *e.Run, e.Repository.DefaultBranch, receivedAt)
+	case e.Change != nil:
+		err = d.applyChange(ctx, tx, c, *e.Change, receivedAt)
+	case e.Push != nil:
+		err = d.applyPush(ctx, tx, c, *e.Push, e.Repository.DefaultBranch, receivedAt)
+	}
+	if err != nil {
+		return 0, err
 	}
 	return 0, d.followFixes(ctx, tx, c, e, receivedAt)
 }

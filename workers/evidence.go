@@ -23,6 +23,9 @@ const (
 type found struct {
 	shown  []store.FailedJob
 	passed []string
+	idle   []forge.Job // that said nothing
+	// excuses are failures of the base that the run's are, and not its own.
+	excuses []store.BaseFailure
 }
 
 // failures are the failed jobs as incidents know them. A run without any
@@ -56,17 +59,19 @@ func (d Deps) readJobs(ctx context.Context, c store.Connection, settled store.Se
 	if err != nil {
 		return out, fmt.Errorf("jobs of run %d: %w", settled.Run.ID, err)
 	}
-	out = found{shown: []store.FailedJob{}, passed: passedOf(jobs)}
+	out = found{shown: []store.FailedJob{}, passed: passedOf(jobs), idle: jobs}
 	if settled.Run.Verdict != forge.Failed {
 		return out, nil
 	}
-	e := explainer{Deps: d, forge: f, connection: c, run: settled.Run}
+	all := forge.FailedOf(jobs)
+	e := explainer{Deps: d, forge: f, connection: c, run: settled.Run, failed: len(all)}
 	var failed []error
-	for n, job := range forge.FailedOf(jobs) {
+	for n, job := range all {
 		entry, err := e.explain(ctx, job, n < evidenceJobs)
 		out.shown = append(out.shown, entry)
 		failed = append(failed, err)
 	}
+	shareCause(out.shown, evidenceJobs)
 	return out, errors.Join(failed...)
 }
 
@@ -78,6 +83,8 @@ type explainer struct {
 	run        forge.Run
 	green      []forge.Job // of the last run that passed; nil until somebody asks
 	greenRun   int64
+	failed     int // jobs of the run
+	reports    int // that were asked for
 }
 
 // explain says why a job failed: by its log, else by what the forge says of
@@ -97,12 +104,12 @@ func (e *explainer) explain(ctx context.Context, job forge.Job, read bool) (stor
 		defer log.Close()
 		var explanation evidence.Explanation
 		if explanation, err = evidence.Explain(log, e.greenLog(ctx, job.Name), options); err == nil {
-			return entry.Explained(explanation), nil
+			return entry.Explained(e.withReport(ctx, job, options, explanation)), nil
 		}
 		err = fault.Wrap(fault.Transient, err, "The log could not be read to its end.")
 	}
 	entry.NoLines = fault.Sentence(err)
-	entry = entry.Explained(evidence.ExplainNothing(options))
+	entry = entry.Explained(e.withReport(ctx, job, options, evidence.ExplainNothing(options)))
 	if verdict, _ := fault.Decide(err); verdict == fault.Retry {
 		return entry, fmt.Errorf("log of job %d: %w", job.ID, err)
 	}

@@ -32,7 +32,17 @@ func (d Deps) applyRun(ctx context.Context, tx *store.Tx, c store.Connection, ru
 	}
 	key := incident.RunKey{ID: run.ID, Attempt: run.Attempt}
 	if run.Verdict == forge.Passed && run.Jobs != nil {
-		if err := tx.Explain(ctx, scope, key, nil, passedOf(run.Jobs)); err != nil {
+		if err := cmp.Or(tx.Explain(ctx, scope, key, nil, passedOf(run.Jobs)), tx.NoteIdle(ctx, c.ID, key, run.Jobs)); err != nil {
+			return 0, err
+		}
+	}
+	if run.Verdict == forge.Passed {
+		if calm, err := tx.Calm(ctx, scope, key); err != nil || calm {
+			return 0, err
+		}
+	}
+	if run.Base != "" {
+		if err := tx.NoteBase(ctx, scope, run.Base); err != nil {
 			return 0, err
 		}
 	}
@@ -44,6 +54,11 @@ func (d Deps) applyRun(ctx context.Context, tx *store.Tx, c store.Connection, ru
 	opened, wants, err := tx.Derive(ctx, c, scope, run, store.Said{})
 	if err != nil {
 		return 0, err
+	}
+	if scope.EndedAt != nil && !run.CreatedAt.After(*scope.EndedAt) { // it failed before its change was closed, and is told late
+		if err := tx.EndOpen(ctx, c, scope, incident.Obsolete, *scope.EndedAt); err != nil {
+			return 0, err
+		}
 	}
 	if run.Verdict == forge.Failed || len(wants.Contains) > 0 {
 		wants.Jobs = append(wants.Jobs, key)
@@ -108,6 +123,13 @@ func (d Deps) findEvidence(ctx context.Context, t *asynq.Task) error {
 				return cmp.Or(err, saveErr)
 			}
 		}
+		if settled.Run.Verdict == forge.Failed {
+			d.askProtection(ctx, c, settled.Run)
+			var excuseErr error
+			if found.excuses, excuseErr = d.excuses(ctx, c, settled.Run, found.shown); excuseErr != nil {
+				return excuseErr
+			}
+		}
 	}
 	return cmp.Or(d.judge(ctx, c, settled, found, err), err)
 }
@@ -140,11 +162,17 @@ func (d Deps) judge(ctx context.Context, c store.Connection, settled store.Settl
 				if err := tx.Explain(ctx, scope, key, found.failures(settled.Run), found.passed); err != nil {
 					return err
 				}
+				if err := tx.NoteIdle(ctx, c.ID, key, found.idle); err != nil {
+					return err
+				}
 			}
 			if _, wants, err = tx.Derive(ctx, c, scope, settled.Run, store.Said{}); err != nil {
 				return err
 			}
 			if err := tx.Describe(ctx, c.ID, key, found.shown); err != nil {
+				return err
+			}
+			if err := tx.AttachToBase(ctx, c.ID, key, found.excuses); err != nil {
 				return err
 			}
 			if err := tx.AssessIncidentsOf(ctx, c.ID, key, time.Time{}); err != nil {

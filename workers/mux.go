@@ -70,6 +70,8 @@ func (d Deps) Mux() *asynq.ServeMux {
 	mux.HandleFunc(queue.TypeSweepGrants, d.sweepGrants)
 	mux.HandleFunc(queue.TypeSweepHooks, d.sweepHooks)
 	mux.HandleFunc(queue.TypeSweepLogs, d.sweepLogs)
+	mux.HandleFunc(queue.TypePushCheck, d.checkPush)
+	mux.HandleFunc(queue.TypeSweepSilent, d.sweepSilent)
 	mux.HandleFunc(queue.TypeSweepOwed, d.sweepOwed)
 	mux.HandleFunc(queue.TypeSweepSnoozes, d.sweepSnoozes)
 	mux.HandleFunc(queue.TypeCompareLog, d.compareLog)

@@ -22,6 +22,7 @@ var periods = []struct {
 	{queue.TypeSweepHooks, sweepHooksEvery},
 	{queue.TypeSweepLogs, sweepLogsEvery},
 	{queue.TypeSweepOwed, time.Hour},
+	{queue.TypeSweepSilent, time.Hour},
 	{queue.TypeSweepRetention, time.Hour},
 	{queue.TypeSweepInstallations, time.Hour},
 }

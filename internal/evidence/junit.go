@@ -121,6 +121,13 @@ func (p *junit) end(name string) {
 	}
 }
 
+// NewTest is a failed test as a report names it that is no JUnit document.
+func NewTest(file, class, name, message string) Test {
+	clean := func(s string) string { return MaskSecrets(strings.ToValidUTF8(s[:min(len(s), reportName)], "")) }
+	file = repoFile(clean(file))
+	return Test{ID: joinID(file, clean(class), clean(name)), File: file, Message: shown(firstLine(clean(message)))}
+}
+
 // joinID names a test as file::class::name, as far as these are known.
 func joinID(parts ...string) string {
 	var known []string

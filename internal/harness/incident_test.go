@@ -192,6 +192,7 @@ func TestTheDocumentOfAnIncident(t *testing.T) {
 				"resolution": "green", "recurrence_of": nil, "duplicate_of": nil,
 				"acknowledged_by": "", "acknowledged_at": nil, "assigned_to": "", "snooze": nil, "merged": []any{}, "author": last["author"],
 				"failed_jobs": last["failed_jobs"], "culprit": doc["culprit"], "runs": runs, "fixes": []any{}, "timeline": doc["timeline"],
+				"broken_base": nil, "also_on": []any{},
 			}
 			if diff := cmp.Diff(want, doc, aTime); diff != "" {
 				t.Errorf("incident (-want +got):\n%s", diff)

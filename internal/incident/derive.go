@@ -12,6 +12,10 @@ import (
 // same fails once more. Later it is a new incident that is linked to it.
 const ReopenWithin = 5 * 24 * time.Hour
 
+// StaleWithin is how long after its end a failure on a commit without what
+// ended it is nothing new.
+const StaleWithin = 14 * 24 * time.Hour
+
 // Reason says why an incident is resolved.
 type Reason string
 
@@ -93,6 +97,10 @@ func Derive(f Facts) ([]*Incident, Wants) {
 	}
 	for _, r := range slices.SortedFunc(slices.Values(f.Runs), func(a, b Run) int { return a.Compare(b.Position) }) {
 		d.cutBefore(&r.Position)
+		if r.CreatedAt.Before(f.Since) {
+			d.note(r)
+			continue
+		}
 		d.run(r)
 	}
 	d.cutBefore(nil)
@@ -142,12 +150,11 @@ func (d *derivation) run(r Run) {
 		d.fail(r, Failure{Fingerprint: d.provisional(r)})
 		return
 	}
+	d.note(r)
 	for _, failure := range r.Failed {
-		d.flakes.note(r, Signal{r.Workflow, failure.Job}, !failure.Low && !failure.Infra, false)
 		d.fail(r, failure)
 	}
 	for _, job := range r.Passed {
-		d.flakes.note(r, Signal{r.Workflow, job}, false, true)
 		d.pass(r, job)
 	}
 	if r.Verdict == forge.Passed {
@@ -156,6 +163,16 @@ func (d *derivation) run(r Run) {
 	}
 	if d.Change && r.Known {
 		d.supersede(r)
+	}
+}
+
+// note remembers what a run tells of flaky jobs.
+func (d *derivation) note(r Run) {
+	for _, failure := range r.Failed {
+		d.flakes.note(r, Signal{r.Workflow, failure.Job}, !failure.Low && !failure.Infra, false)
+	}
+	for _, job := range r.Passed {
+		d.flakes.note(r, Signal{r.Workflow, job}, false, true)
 	}
 }
 
@@ -187,7 +204,7 @@ func (d *derivation) fail(r Run, failure Failure) {
 	case i == nil:
 		i = d.open(fingerprint, nil)
 	case i.Resolution == nil:
-	case d.contains(r.SHA, i.Resolution.SHA) == No:
+	case r.FinishedAt.Sub(i.Resolution.At) <= StaleWithin && d.contains(r.SHA, i.Resolution.SHA) == No:
 		i.add(r, failure, true)
 		return
 	case r.FinishedAt.Sub(i.Resolution.At) > ReopenWithin:

@@ -2,10 +2,11 @@ package incident
 
 import "time"
 
-// When a signal is known to be flaky, and for how long.
+// When a signal is known to be flaky, and for how long. FlakeProofs within
+// FlakeWindow make it known: commits on which it both failed and passed.
 const (
-	flakeWindow  = 14 * 24 * time.Hour
-	flakeProofs  = 2
+	FlakeWindow  = 14 * 24 * time.Hour
+	FlakeProofs  = 2
 	flakeRate    = 0.01 // proofs of verdicts
 	flakeRecover = 7 * 24 * time.Hour
 	flakeRuns    = 20 // verdicts without a proof
@@ -50,7 +51,7 @@ func (f flakes) known(s Signal, now time.Time) bool {
 	recent := func(list []time.Time) int {
 		n := 0
 		for _, at := range list {
-			if now.Sub(at) <= flakeWindow {
+			if now.Sub(at) <= FlakeWindow {
 				n++
 			}
 		}
@@ -61,5 +62,5 @@ func (f flakes) known(s Signal, now time.Time) bool {
 		return false
 	}
 	proofs := recent(v.proofs)
-	return proofs >= flakeProofs && float64(proofs) >= flakeRate*float64(recent(v.at))
+	return proofs >= FlakeProofs && float64(proofs) >= flakeRate*float64(recent(v.at))
 }

@@ -15,8 +15,16 @@ type Stored struct {
 	Reason      Reason // empty while it is not resolved
 	Flaky       bool
 	Occurrences []OccurrenceKey
+	// Placed tells how occurrences are stored, as far as it is known.
+	Placed map[OccurrenceKey]Place
 	// Touched is true when people have done something about it.
 	Touched bool
+}
+
+// Place is where in an incident an occurrence belongs.
+type Place struct {
+	Episode int
+	Stale   bool
 }
 
 // ChangeKind names what happened to an incident.
@@ -53,7 +61,7 @@ type Change struct {
 	// Incident is nil then.
 	Gone     bool
 	Incident *Incident
-	Added    []Occurrence // that did not belong to it, or not to the same episode
+	Added    []Occurrence // that did not belong to it, or not in this place
 	Steps    []Step
 }
 
@@ -168,6 +176,9 @@ func (m matches) compare(i *Incident, s Stored) Change {
 	}
 	for _, o := range i.Occurrences {
 		if held[o.Key()] {
+			if place, ok := s.Placed[o.Key()]; ok && place != (Place{o.Episode, o.Stale}) {
+				c.Added = append(c.Added, o)
+			}
 			continue
 		}
 		c.Added = append(c.Added, o)

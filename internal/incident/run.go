@@ -135,7 +135,10 @@ type Alias struct {
 // Facts is what is known of a scope.
 type Facts struct {
 	Runs []Run // in any order
-	Cuts []Cut // in any order
+	// Since is where the incidents begin that are asked for: of the runs that
+	// were created before it, only what they tell of flaky jobs counts.
+	Since time.Time
+	Cuts  []Cut // in any order
 	// Aliases are what people have merged and split, in any order.
 	Aliases []Alias
 	// Contains tells what is known of two commits.

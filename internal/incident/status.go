@@ -59,6 +59,7 @@ func (i *Incident) status(main bool) Status {
 type Handling struct {
 	Acknowledged bool // in its present episode
 	Taken        bool // they have seen to it before, so it is no mere suspicion
+	Excused      bool // it is the failure of the branch that the change goes to
 	FixOpen      bool // a change that means to end it is open
 	FixMerged    bool // one is merged, and no run has failed since
 }
@@ -76,6 +77,8 @@ func (s Status) Handled(h Handling) Status {
 		return Acknowledged
 	case h.Taken:
 		return Open
+	case h.Excused:
+		return Suspected
 	default:
 		return s
 	}

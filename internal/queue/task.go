@@ -60,6 +60,7 @@ var classes = map[string]class{
 	TypeGrantRefresh: {queue: HookQueue, retries: 20, timeout: time.Minute},
 	TypeGrantForget:  {queue: HookQueue, retries: 200, timeout: time.Minute},
 	TypeEvidence:     {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
+	TypePushCheck:    {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
 	TypeAssess:       {queue: Incidents, retries: 25, timeout: 2 * time.Minute},
 	TypeFixFollow:    {queue: Incidents, retries: 8, timeout: 2 * time.Minute},
 	// The fixer may take ten minutes.
@@ -82,6 +83,7 @@ var classes = map[string]class{
 	TypeSweepLogs:          {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
 	TypeSweepOwed:          {queue: Sweep, retries: 3, timeout: time.Minute, keep: 2 * time.Hour},
 	TypeSweepSnoozes:       {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},
+	TypeSweepSilent:        {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 2 * time.Hour},
 	TypeSweepHooks:         {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
 	TypeSweepGrants:        {queue: Sweep, retries: 3, timeout: time.Minute, keep: 5 * time.Minute},
 	TypeSweepOrphans:       {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},

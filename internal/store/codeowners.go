@@ -82,7 +82,7 @@ func (s *Store) MainBranch(ctx context.Context, connectionID string) (string, er
 func mainBranch(ctx context.Context, db sqlx.QueryerContext, connectionID string) (string, error) {
 	var branch string
 	err := sqlx.GetContext(ctx, db, &branch, `
-		SELECT branch FROM scopes WHERE connection_id = $1 AND kind = 'branch' AND is_main ORDER BY id DESC LIMIT 1`, connectionID)
+		SELECT branch FROM scopes WHERE connection_id = $1 AND kind = 'branch' AND is_main ORDER BY is_protected, id DESC LIMIT 1`, connectionID)
 	if err = classify(err); err != nil && !fault.Is(err, fault.NotFound) {
 		return "", fmt.Errorf("main branch of %s: %w", connectionID, err)
 	}

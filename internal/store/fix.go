@@ -253,8 +253,8 @@ func (tx *Tx) Restatus(ctx context.Context, connectionID, incidentID string) err
 func (tx *Tx) handling(ctx context.Context, incidentID string, episode int) (incident.Handling, error) {
 	var h incident.Handling
 	err := tx.tx.QueryRowxContext(ctx, `
-		SELECT acknowledged_episode = $2, is_touched AND status NOT IN ('suspected', 'resolved') FROM incidents WHERE id = $1`,
-		incidentID, episode).Scan(&h.Acknowledged, &h.Taken)
+		SELECT acknowledged_episode = $2, is_touched AND status NOT IN ('suspected', 'resolved'), broken_base IS NOT NULL
+		FROM incidents WHERE id = $1`, incidentID, episode).Scan(&h.Acknowledged, &h.Taken, &h.Excused)
 	if err != nil {
 		return h, fmt.Errorf("handling of %s: %w", incidentID, classify(err))
 	}

@@ -207,7 +207,11 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 			resolved_run_id = NULLIF($11::bigint, 0), resolved_attempt = NULLIF($12::bigint, 0),
 			resolved_sha = COALESCE((SELECT sha FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
 			resolved_url = COALESCE((SELECT url FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
-			recurrence_of = COALESCE(NULLIF($13, ''), recurrence_of), duplicate_of = NULL, first_run_created_at = $14
+			recurrence_of = COALESCE(NULLIF($13, ''), (
+				-- The one before may have ended long before what was read of the scope.
+				SELECT p.id FROM incidents p WHERE p.connection_id = $2 AND p.fingerprint = $3 AND p.scope_id = i.scope_id
+					AND p.id <> i.id AND p.opened_at < $7 AND p.resolution <> 'duplicate' ORDER BY p.opened_at DESC LIMIT 1)),
+			duplicate_of = NULL, first_run_created_at = $14
 		WHERE id = $1`,
 		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, i.Status.Handled(h), i.Occurrences[0].FinishedAt,
 		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, recurs, i.Occurrences[0].CreatedAt, i.Status)
@@ -228,12 +232,13 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 // quiet are the kinds of entries of which nobody is told.
 var quiet = map[string]bool{
 	string(incident.Occurred): true, string(incident.Aged): true, SeverityChanged: true, ReportRefused: true,
+	EntryBrokenBase: true, EntrySeenOnChange: true, EntryTouched: true,
 	entryRerun: true, EntryFixWithheld: true, EntryFixWithdrawn: true,
 }
 
 // AddEntry adds a line to an incident's history, and has the incident assessed
 // after it unless its kind is quiet. What happens by itself while the incident
-// is snoozed nobody is told. Actor is the user who did it, or SystemActor;
+// is snoozed, or only the base's, nobody is told. Actor is the user who did it, or SystemActor;
 // inputs are what it was decided by.
 func (tx *Tx) AddEntry(ctx context.Context, incidentID, kind, actor, reason string, inputs any) error {
 	encoded, err := marshal(inputs)
@@ -243,7 +248,7 @@ func (tx *Tx) AddEntry(ctx context.Context, incidentID, kind, actor, reason stri
 	var id int64
 	err = tx.tx.GetContext(ctx, &id, `
 		INSERT INTO incident_entries (incident_id, kind, actor, reason, inputs, is_told) VALUES ($1, $2, $3, $4, $5,
-			$6 OR $7 AND EXISTS (SELECT 1 FROM incidents WHERE id = $1 AND snoozed_at IS NOT NULL)) RETURNING id`,
+			$6 OR $7 AND EXISTS (SELECT 1 FROM incidents WHERE id = $1 AND (snoozed_at IS NOT NULL OR broken_base IS NOT NULL))) RETURNING id`,
 		incidentID, kind, actor, clean(reason), encoded, quiet[kind], actor == SystemActor)
 	if err != nil {
 		return fmt.Errorf("entry of %s: %w", incidentID, classify(err))
@@ -261,6 +266,8 @@ type IncidentDetail struct {
 	Entries     []Entry      // its history, oldest first
 	Merged      []Merged     // what has become part of it
 	Culprit     CulpritRecord
+	BrokenBase  *Kin  // the failure of the base that it is; nil when it is its own
+	AlsoOn      []Kin // the same on changes that contain it
 }
 
 // Merged is an incident that was merged into another.
@@ -291,6 +298,9 @@ func (s *Store) IncidentOf(ctx context.Context, userID, id string, runs, entries
 			return err
 		}
 		if d.Merged, err = mergedInto(ctx, tx, d.ID); err != nil {
+			return err
+		}
+		if d.BrokenBase, d.AlsoOn, err = kinOf(ctx, tx, d.ID); err != nil {
 			return err
 		}
 		d.Entries, err = entriesOf(ctx, tx, d.ID, entries)

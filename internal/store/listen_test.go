@@ -25,11 +25,11 @@ func (w *world) listen(d *store.Directory) {
 	go func() { done <- d.Listen(ctx) }()
 	w.Cleanup(func() {
 		stop()
-		if err := next(w.T, done); err != nil {
+		if err := next(w.TB, done); err != nil {
 			w.Errorf("Listen = %v", err)
 		}
 	})
-	eventually(w.T, "somebody listens", func() bool { return w.count(listeners) > 0 })
+	eventually(w.TB, "somebody listens", func() bool { return w.count(listeners) > 0 })
 }
 
 const listeners = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'`

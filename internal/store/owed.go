@@ -27,7 +27,8 @@ func (s *Store) Owed(ctx context.Context, before time.Time) ([]queue.Task, error
 	return owed, nil
 }
 
-// owedEvidence is for failed runs of which nobody has asked yet why.
+// owedEvidence is for failed runs of which nobody has asked yet why, and for
+// passed ones of the last day whose jobs an open incident waits to hear of.
 func (s *Store) owedEvidence(ctx context.Context, before time.Time) ([]queue.Task, error) {
 	var rows []struct {
 		ConnectionID string `db:"connection_id"`
@@ -36,7 +37,13 @@ func (s *Store) owedEvidence(ctx context.Context, before time.Time) ([]queue.Tas
 	}
 	err := s.db.SelectContext(ctx, &rows, `
 		SELECT connection_id, run_id, attempt FROM runs
-		WHERE evidence = 'pending' AND recorded_at < $1 ORDER BY recorded_at LIMIT $2`, before, owedLimit)
+		WHERE evidence = 'pending' AND recorded_at < $1
+		UNION
+		SELECT r.connection_id, r.run_id, r.attempt FROM incidents i JOIN runs r ON r.scope_id = i.scope_id
+		WHERE i.status <> 'resolved' AND r.verdict = 'passed' AND NOT r.jobs_known AND r.recorded_at < $1 AND r.recorded_at > $1 - interval '1 day'
+			AND r.run_created_at >= i.opened_at - interval '1 day' AND EXISTS (
+				SELECT 1 FROM occurrences o JOIN runs f USING (connection_id, run_id, attempt) WHERE o.incident_id = i.id AND f.workflow_key = r.workflow_key)
+		ORDER BY run_id LIMIT $2`, before, owedLimit)
 	if err != nil {
 		return nil, fmt.Errorf("owed evidence: %w", classify(err))
 	}

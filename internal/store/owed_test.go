@@ -21,6 +21,18 @@ func TestWhatIsNotDoneIsOwed(t *testing.T) {
 		w.exec(`INSERT INTO runs (connection_id, run_id, attempt, scope_id, run_created_at, number, verdict, conclusion, title, trigger, sha, commit_title, author, url, finished_at, evidence, recorded_at)
 			VALUES ($1, $2, 1, 1, now(), $2, 'failed', 'failure', '', '', '', '', '', '', now(), $3, now() - $4::interval)`, c.ID, id, row.evidence, row.age)
 	}
+	// Of runs that passed, those are owed whose jobs an open incident waits for.
+	w.exec(`INSERT INTO incidents (id, connection_id, scope_id, status, severity, title, workflow, branch, owner, owner_rule, opened_at, last_seen_at)
+		VALUES ('inc_1', $1, 1, 'open', 'high', '', 'ci', 'main', '', '', now() - interval '3 hours', now() - interval '3 hours')`, c.ID)
+	w.exec(`UPDATE runs SET workflow_key = 'ci' WHERE run_id = 3`)
+	w.exec(`INSERT INTO occurrences (connection_id, run_id, attempt, job_id, scope_id, job, fingerprint, is_low, is_infra, incident_id) VALUES ($1, 3, 1, 0, 1, '', 'x', true, false, 'inc_1')`, c.ID)
+	for id, row := range map[int]struct {
+		workflow, age string
+		known         bool
+	}{6: {"ci", "2 hours", false}, 7: {"ci", "2 hours", true}, 8: {"other", "2 hours", false}, 9: {"ci", "1 minute", false}} {
+		w.exec(`INSERT INTO runs (connection_id, run_id, attempt, scope_id, workflow_key, run_created_at, number, verdict, conclusion, title, trigger, sha, commit_title, author, url, finished_at, jobs_known, recorded_at)
+			VALUES ($1, $2, 1, 1, $3, now(), $2, 'passed', 'success', '', '', '', '', '', '', now(), $4, now() - $5::interval)`, c.ID, id, row.workflow, row.known, row.age)
+	}
 	bob, eve := w.user("bob"), w.user("eve")
 	for id, row := range map[string]struct{ user, age, deleted string }{
 		"tmb_left": {bob, "2 hours", ""}, "tmb_new": {bob, "1 minute", ""}, "tmb_gone": {eve, "2 hours", "now"},
@@ -41,7 +53,7 @@ func TestWhatIsNotDoneIsOwed(t *testing.T) {
 		got = append(got, id)
 	}
 	slices.Sort(got)
-	want := []string{"grant:forget:", "hook:remove:tmb_left", "incident:evidence:" + c.ID + ":1.1"}
+	want := []string{"grant:forget:", "hook:remove:tmb_left", "incident:evidence:" + c.ID + ":1.1", "incident:evidence:" + c.ID + ":6.1"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("owed (-want +got):\n%s", diff)
 	}

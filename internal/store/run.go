@@ -74,7 +74,7 @@ func (r Run) Place() RunPlace { return RunPlace{r.CreatedAt, r.ConnectionID, r.R
 
 // wantedRuns is true for the runs r that RunsOf's parameters ask for.
 const wantedRuns = `
-	r.run_created_at >= $6 AND r.run_created_at <= $7
+	r.run_created_at >= $6 AND r.run_created_at <= $7 AND r.run_id > 0
 	AND ($3 = '' OR r.workflow = $3)
 	AND ($4 = '' OR r.scope_id IN (SELECT id FROM branches))
 	AND ($5 = '' OR r.verdict = $5 OR $5 = 'flaky' AND r.is_flaky)

@@ -18,7 +18,10 @@ type Scope struct {
 	ConnectionID string `db:"connection_id"`
 	Kind         string `db:"kind"` // branch or change
 	Branch       string `db:"branch"`
-	IsMain       bool   `db:"is_main"`
+	IsMain       bool   `db:"is_main"` // the default branch, or a protected one
+	// EndedAt is when the change was closed or the branch deleted; nil while
+	// it is there.
+	EndedAt *time.Time `db:"ended_at"`
 }
 
 // ScopeChange is the kind of a scope of proposed changes.
@@ -38,9 +41,9 @@ func (tx *Tx) LockScope(ctx context.Context, connectionID string, run forge.Run,
 	err := tx.tx.GetContext(ctx, &s, `
 		INSERT INTO scopes (connection_id, kind, branch, head_repository, is_main, change_number) VALUES ($1, $2, $3, $4, $5, $7)
 		-- The lock is taken also where nothing changes. A delivery that does not name the default branch changes nothing.
-		ON CONFLICT ON CONSTRAINT scopes_key DO UPDATE SET is_main = CASE WHEN $6 THEN EXCLUDED.is_main ELSE scopes.is_main END,
+		ON CONFLICT ON CONSTRAINT scopes_key DO UPDATE SET is_main = CASE WHEN $6 THEN EXCLUDED.is_main OR scopes.is_protected ELSE scopes.is_main END,
 			change_number = GREATEST(EXCLUDED.change_number, scopes.change_number)
-		RETURNING id, connection_id, kind, branch, is_main`,
+		RETURNING id, connection_id, kind, branch, is_main, ended_at`,
 		connectionID, kind, clean(run.Branch), clean(run.HeadRepository), kind == "branch" && run.Branch == defaultBranch, defaultBranch != "",
 		newestChange(kind, run))
 	if err != nil {
@@ -165,16 +168,42 @@ func (tx *Tx) Explain(ctx context.Context, s Scope, key incident.RunKey, failed 
 // scopeWindow is how many runs of a scope are looked at, the newest.
 const scopeWindow = 5000
 
+// Calm reports whether a run that passed changes nothing: it is the newest of
+// its scope, and nothing is red there.
+func (tx *Tx) Calm(ctx context.Context, s Scope, key incident.RunKey) (bool, error) {
+	var calm bool
+	err := tx.tx.GetContext(ctx, &calm, `
+		SELECT NOT EXISTS (SELECT 1 FROM incidents WHERE scope_id = $1 AND run_status <> 'resolved') AND NOT EXISTS (
+			SELECT 1 FROM runs r, runs this WHERE r.scope_id = $1 AND this.connection_id = $2 AND this.run_id = $3 AND this.attempt = $4
+				AND (r.run_created_at, r.number, r.run_id, r.attempt) > (this.run_created_at, this.number, this.run_id, this.attempt))`,
+		s.ID, s.ConnectionID, key.ID, key.Attempt)
+	if err != nil {
+		return false, fmt.Errorf("is scope %d calm: %w", s.ID, classify(err))
+	}
+	return calm, nil
+}
+
 // ScopeFacts returns what is known of the part of a scope that a run may have
-// changed: from the first failure of any incident that had not ended two weeks
-// before it (what flaky jobs are known by) to the newest run.
+// changed, and the incidents of that part: from where on all is included that
+// the run, or what fails after it, may have a part in, to the newest run.
 func (tx *Tx) ScopeFacts(ctx context.Context, s Scope, key incident.RunKey) (incident.Facts, []incident.Stored, error) {
 	facts := incident.Facts{Change: s.Kind == ScopeChange, Main: s.IsMain}
 	var err error
-	if facts.Runs, err = tx.scopeRuns(ctx, s, key); err != nil {
+	if facts.Since, err = tx.factsSince(ctx, s, key); err != nil {
+		return facts, nil, fmt.Errorf("part of scope %d: %w", s.ID, classify(err))
+	}
+	from := facts.Since
+	wavers, err := tx.wavers(ctx, s, from.Add(-incident.FlakeWindow))
+	if err != nil {
+		return facts, nil, fmt.Errorf("flakes of scope %d: %w", s.ID, classify(err))
+	}
+	if wavers {
+		from = from.Add(-incident.FlakeWindow)
+	}
+	if facts.Runs, err = tx.scopeRuns(ctx, s, from); err != nil {
 		return facts, nil, fmt.Errorf("runs of scope %d: %w", s.ID, classify(err))
 	}
-	stored, err := tx.scopeFailures(ctx, s, facts.Runs)
+	stored, err := tx.scopeFailures(ctx, s, facts.Runs, facts.Since)
 	if err != nil {
 		return facts, nil, fmt.Errorf("failures of scope %d: %w", s.ID, classify(err))
 	}
@@ -188,7 +217,50 @@ func (tx *Tx) ScopeFacts(ctx context.Context, s Scope, key incident.RunKey) (inc
 	return facts, stored, err
 }
 
-func (tx *Tx) scopeRuns(ctx context.Context, s Scope, key incident.RunKey) ([]incident.Run, error) {
+// factsSince is where the part of a scope begins that a run may have changed.
+// An incident is in the part with all of its failures, or not at all: it is
+// when it is open, when anything happened to it since the part begins, and
+// when what fails there may open it again.
+func (tx *Tx) factsSince(ctx context.Context, s Scope, key incident.RunKey) (time.Time, error) {
+	var since time.Time
+	err := tx.tx.GetContext(ctx, &since, `
+		SELECT run_created_at FROM runs WHERE connection_id = $1 AND run_id = $2 AND attempt = $3`, s.ConnectionID, key.ID, key.Attempt)
+	for err == nil {
+		var first time.Time
+		err = tx.tx.GetContext(ctx, &first, `
+			WITH failed AS (
+				SELECT o.incident_id, o.fingerprint FROM runs r JOIN occurrences o USING (connection_id, run_id, attempt)
+				WHERE r.scope_id = $1 AND r.run_created_at >= $2 AND r.verdict = 'failed'),
+			named AS (SELECT fingerprint FROM failed UNION SELECT becomes FROM incident_aliases WHERE scope_id = $1),
+			part AS (
+				SELECT i.id FROM incidents i WHERE i.scope_id = $1 AND (i.run_status <> 'resolved'
+					OR i.last_seen_at >= $2 OR i.resolved_at >= $2
+					OR i.last_seen_at >= $2 - $3 * interval '1 second' AND i.fingerprint IN (SELECT fingerprint FROM named)
+					OR i.resolved_at >= $2 - $3 * interval '1 second' AND i.fingerprint IN (SELECT fingerprint FROM named))
+				UNION SELECT incident_id FROM failed WHERE incident_id IS NOT NULL)
+			SELECT LEAST($2, min(r.run_created_at)) FROM part p JOIN occurrences o ON o.incident_id = p.id JOIN runs r USING (connection_id, run_id, attempt)`,
+			s.ID, since, incident.StaleWithin.Seconds())
+		if !first.Before(since) {
+			break
+		}
+		since = first
+	}
+	return since.UTC(), err
+}
+
+// wavers reports whether any job of a scope may be known to be flaky by runs
+// since then: two commits on which the same run failed and passed.
+func (tx *Tx) wavers(ctx context.Context, s Scope, since time.Time) (bool, error) {
+	var commits int
+	err := tx.tx.GetContext(ctx, &commits, `
+		SELECT count(DISTINCT r.sha) FROM occurrences o JOIN runs r USING (connection_id, run_id, attempt)
+		WHERE r.scope_id = $1 AND r.run_created_at >= $2 AND r.verdict = 'failed' AND NOT o.is_low AND NOT o.is_infra AND EXISTS (
+			SELECT 1 FROM runs p WHERE p.scope_id = $1 AND p.sha = r.sha AND p.workflow_key = r.workflow_key AND o.job = ANY(p.passed_jobs))`,
+		s.ID, since)
+	return commits >= incident.FlakeProofs, err
+}
+
+func (tx *Tx) scopeRuns(ctx context.Context, s Scope, since time.Time) ([]incident.Run, error) {
 	var rows []struct {
 		ID        int64          `db:"run_id"`
 		Attempt   int64          `db:"attempt"`
@@ -203,19 +275,9 @@ func (tx *Tx) scopeRuns(ctx context.Context, s Scope, key incident.RunKey) ([]in
 		Passed    pq.StringArray `db:"passed_jobs"`
 	}
 	err := tx.tx.SelectContext(ctx, &rows, `
-		WITH this AS (
-			SELECT run_created_at - interval '14 days' AS since FROM runs WHERE connection_id = $2 AND run_id = $3 AND attempt = $4),
-		concerned AS (
-			SELECT i.id FROM incidents i WHERE i.scope_id = $1
-			AND (i.run_status <> 'resolved' OR GREATEST(i.last_seen_at, i.resolved_at) >= (SELECT since FROM this))),
-		start AS (
-			SELECT LEAST((SELECT since FROM this), (
-				SELECT min(r.run_created_at) FROM occurrences o JOIN runs r USING (connection_id, run_id, attempt)
-				WHERE o.incident_id IN (SELECT id FROM concerned))) AS since)
 		SELECT run_id, attempt, number, run_created_at, workflow_key, verdict, sha, commit_title, finished_at, jobs_known, passed_jobs
-		FROM runs WHERE scope_id = $1 AND run_created_at >= (SELECT since FROM start)
-		ORDER BY run_created_at DESC, number DESC, run_id DESC, attempt DESC LIMIT $5`,
-		s.ID, s.ConnectionID, key.ID, key.Attempt, scopeWindow)
+		FROM runs WHERE scope_id = $1 AND run_created_at >= $2
+		ORDER BY run_created_at DESC, number DESC, run_id DESC, attempt DESC LIMIT $3`, s.ID, since, scopeWindow)
 	if err != nil {
 		return nil, err
 	}
@@ -230,8 +292,8 @@ func (tx *Tx) scopeRuns(ctx context.Context, s Scope, key incident.RunKey) ([]in
 }
 
 // scopeFailures adds the failed jobs to runs, and returns the incidents that
-// hold any of them.
-func (tx *Tx) scopeFailures(ctx context.Context, s Scope, runs []incident.Run) ([]incident.Stored, error) {
+// hold any of those since then.
+func (tx *Tx) scopeFailures(ctx context.Context, s Scope, runs []incident.Run, since time.Time) ([]incident.Stored, error) {
 	if len(runs) == 0 {
 		return nil, nil
 	}
@@ -244,11 +306,13 @@ func (tx *Tx) scopeFailures(ctx context.Context, s Scope, runs []incident.Run) (
 		Low         bool    `db:"is_low"`
 		Infra       bool    `db:"is_infra"`
 		IncidentID  *string `db:"incident_id"`
+		Episode     int     `db:"episode"`
+		Stale       bool    `db:"is_stale"`
 	}
 	err := tx.tx.SelectContext(ctx, &rows, `
-		SELECT o.run_id, o.attempt, o.job_id, o.job, o.fingerprint, o.is_low, o.is_infra, o.incident_id
-		FROM occurrences o JOIN runs r USING (connection_id, run_id, attempt)
-		WHERE o.scope_id = $1 AND r.run_created_at >= $2 ORDER BY r.run_created_at, r.number, o.run_id, o.attempt, o.job_id`,
+		SELECT o.run_id, o.attempt, o.job_id, o.job, o.fingerprint, o.is_low, o.is_infra, o.incident_id, o.episode, o.is_stale
+		FROM runs r JOIN occurrences o USING (connection_id, run_id, attempt)
+		WHERE r.scope_id = $1 AND r.run_created_at >= $2 AND r.verdict = 'failed' ORDER BY r.run_created_at, r.number, o.run_id, o.attempt, o.job_id`,
 		s.ID, runs[len(runs)-1].CreatedAt)
 	if err != nil {
 		return nil, err
@@ -257,20 +321,26 @@ func (tx *Tx) scopeFailures(ctx context.Context, s Scope, runs []incident.Run) (
 	for n := range runs {
 		place[runs[n].RunKey] = &runs[n]
 	}
-	holders := map[string][]incident.OccurrenceKey{}
+	holders, placed := map[string][]incident.OccurrenceKey{}, map[incident.OccurrenceKey]incident.Place{}
 	for _, o := range rows {
 		key := incident.OccurrenceKey{RunKey: incident.RunKey{ID: o.RunID, Attempt: o.Attempt}, JobID: o.JobID}
-		if o.IncidentID != nil {
+		r := place[key.RunKey]
+		if o.IncidentID != nil && (r == nil || !r.CreatedAt.Before(since)) {
 			holders[*o.IncidentID] = append(holders[*o.IncidentID], key)
+			placed[key] = incident.Place{Episode: o.Episode, Stale: o.Stale}
 		}
-		if r := place[key.RunKey]; r != nil && r.Known {
+		if r != nil && r.Known {
 			if len(r.Failed) > 0 && r.Failed[0].JobID == 0 { // sorted first; it stood for the others
 				r.Failed = nil
 			}
 			r.Failed = append(r.Failed, incident.Failure{JobID: o.JobID, Job: o.Job, Fingerprint: o.Fingerprint, Low: o.Low, Infra: o.Infra})
 		}
 	}
-	return tx.storedIncidents(ctx, holders)
+	stored, err := tx.storedIncidents(ctx, holders)
+	for n := range stored {
+		stored[n].Placed = placed
+	}
+	return stored, err
 }
 
 // dropWholes removes the failures that stood for runs whose jobs are known now.

@@ -33,19 +33,19 @@ const nowhere = "postgres://nobody@127.0.0.1:1/devflowfix?sslmode=disable"
 
 // world is a migrated database of the test's own, with a store on it.
 type world struct {
-	*testing.T
+	testing.TB
 	*store.Store
 	url  string
 	ring *secret.Keyring
 	db   *sqlx.DB // for what no method tells
 }
 
-func start(t *testing.T) *world {
+func start(t testing.TB) *world {
 	t.Helper()
 	return startOn(t, localtest.Database(t, "devflowfix", migrate))
 }
 
-func startOn(t *testing.T, url string) *world {
+func startOn(t testing.TB, url string) *world {
 	t.Helper()
 	ring, err := secret.ParseKeyring(secret.NewKey())
 	if err != nil {
@@ -56,7 +56,7 @@ func startOn(t *testing.T, url string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	w := &world{T: t, url: url, ring: ring, db: db}
+	w := &world{TB: t, url: url, ring: ring, db: db}
 	w.Store = w.open(ring)
 	return w
 }
@@ -169,7 +169,7 @@ func wantKind(t *testing.T, what string, err error, kind fault.Kind) {
 }
 
 // eventually waits until check returns true; what says what it waits for.
-func eventually(t *testing.T, what string, check func() bool) {
+func eventually(t testing.TB, what string, check func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(soon)
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -183,7 +183,7 @@ func eventually(t *testing.T, what string, check func() bool) {
 }
 
 // next receives from a channel.
-func next[T any](t *testing.T, from <-chan T) T {
+func next[T any](t testing.TB, from <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-from:
