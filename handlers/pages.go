@@ -26,6 +26,10 @@ func (d Deps) mountPages(mux *http.ServeMux) {
 	// Who has logged in.
 	mux.Handle("GET /events", d.forViewer(d.follow))
 	mux.Handle("GET /incidents", d.forViewer(d.showIncidents))
+	mux.Handle("GET "+incidentPagePath+"{id}", d.forViewer(d.showIncidentPage))
+	for kind := range incidentActs {
+		mux.Handle("POST "+incidentPagePath+"{id}/"+string(kind), d.forViewer(d.actOnIncident(kind)))
+	}
 	mux.Handle("GET /repositories", d.forViewer(d.showConnections))
 	mux.Handle("GET "+choosePath, d.forViewer(d.showChoices))
 	mux.Handle("POST "+choosePath, d.forViewer(d.connectByForm))

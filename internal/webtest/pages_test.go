@@ -17,6 +17,7 @@ import (
 type town struct {
 	mira       *harness.Browser
 	connection string   // the page of a healthy one
+	incident   string   // the page of one that is red
 	own        []string // pages of what is mira's
 	everybody  []string // pages that each user has
 	operators  []string
@@ -35,13 +36,16 @@ func settle(t *testing.T, w *harness.World) town {
 	w.Play(harness.Run{Provider: forgesim.GitHub, Repository: "acme/shop", Branch: "main", Conclusion: "failure"})
 	w.Eventually("an incident", func() bool { return len(program.Incidents("acme/shop")) == 1 })
 	w.Eventually("a broken hook", func() bool { return program.Connection(broken.ID).Health == "failing" })
-	page := "/connections/" + shop.ID
+	w.Play(harness.Run{Provider: forgesim.GitHub, Repository: "acme/shop", Branch: "main", Conclusion: "failure"})
+	w.Eventually("evidence", func() bool { return len(program.Incident(program.Incidents("acme/shop")[0].ID).FailedJobs) > 0 })
+	page, red := "/connections/"+shop.ID, "/incidents/"+program.Incidents("acme/shop")[0].ID
 	delivery := w.Rows(`SELECT delivery_id FROM deliveries WHERE scope = $1 AND event = 'workflow_run' LIMIT 1`, shop.ID)[0]
 	return town{
-		mira: mira, connection: page,
+		mira: mira, connection: page, incident: red,
 		own: []string{page, page + "/history", page + "/deliveries", page + "/deliveries?outcome=failed", page + "/deliveries/" + delivery,
-			page + "/disconnect", "/connections/" + broken.ID},
-		everybody: []string{"/incidents", "/incidents?status=resolved", "/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
+			page + "/disconnect", red, "/connections/" + broken.ID},
+		everybody: []string{"/incidents", "/incidents?status=resolved", "/incidents?by=owner&severity=high&branch=main", "/incidents?text=nowhere",
+			"/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
 			"/settings/accounts", "/settings/accounts/github/forget", "/settings/tokens"},
 		operators: []string{"/ops", "/ops/connections", "/ops/audit", "/ops/audit?action=none", "/ops/github-app"},
 	}
@@ -72,7 +76,7 @@ func TestNobodyIsShutOut(t *testing.T) {
 	inspect(t, newcomer, axe, "/repositories", "nothing-connected")
 	here := settle(t, w)
 	b := person(t, w, "mira")
-	ids := regexp.MustCompile(`rpc_\w+`)
+	ids := regexp.MustCompile(`(rpc|inc)_\w+`)
 	for _, path := range here.all() {
 		name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(ids.ReplaceAllString(path, "one"), "-"), "-")
 		if path == "/" {
