@@ -11,10 +11,8 @@ import (
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/incident"
-	"github.com/devflowfix/devflowfix/internal/owner"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
-	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
 // applyRun puts a settled run into its scope and lets the scope's incidents
@@ -38,7 +36,7 @@ func (d Deps) applyRun(ctx context.Context, tx *store.Tx, c store.Connection, ru
 			return 0, err
 		}
 	}
-	opened, wants, err := d.derive(ctx, tx, c, scope, run)
+	opened, wants, err := tx.Derive(ctx, c, scope, run, store.Said{})
 	if err != nil {
 		return 0, err
 	}
@@ -75,26 +73,6 @@ func askFor(ctx context.Context, tx *store.Tx, c store.Connection, runs []incide
 		}
 	}
 	return nil
-}
-
-// derive says anew what the incidents of a scope are, after something was
-// learnt of a run.
-func (d Deps) derive(ctx context.Context, tx *store.Tx, c store.Connection, scope store.Scope, run forge.Run) (int, incident.Wants, error) {
-	facts, stored, err := tx.ScopeFacts(ctx, scope, incident.RunKey{ID: run.ID, Attempt: run.Attempt})
-	if err != nil {
-		return 0, incident.Wants{}, err
-	}
-	derived, wants := incident.Derive(facts)
-	changes := incident.Reconcile(derived, stored, store.NewIncidentID)
-	for _, c := range changes {
-		if c.New {
-			telemetry.Mark(ctx, "incident opened", telemetry.IncidentID, c.ID)
-		}
-	}
-	opened, err := tx.SaveChanges(ctx, store.Placement{
-		Scope: scope, Run: run, Severity: incident.Grade(run, scope.IsMain), Owner: owner.Choose(owner.Facts{Default: c.OwnerName, DefaultReason: "connected the repository"}),
-	}, changes)
-	return opened, wants, err
 }
 
 // findEvidence finds out about the jobs of a run: which there were, and why
@@ -158,7 +136,7 @@ func (d Deps) judge(ctx context.Context, c store.Connection, settled store.Settl
 					return err
 				}
 			}
-			if _, wants, err = d.derive(ctx, tx, c, scope, settled.Run); err != nil {
+			if _, wants, err = tx.Derive(ctx, c, scope, settled.Run, store.Said{}); err != nil {
 				return err
 			}
 			if err := tx.Describe(ctx, c.ID, key, found.shown); err != nil {

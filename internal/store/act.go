@@ -89,18 +89,17 @@ func (s *Store) ActOn(ctx context.Context, incidentID string, a Act) ([]queue.Ta
 
 // actedOn is an incident that somebody does something to.
 type actedOn struct {
-	ID           string            `db:"id"`
-	ConnectionID string            `db:"connection_id"`
-	ScopeID      int64             `db:"scope_id"`
-	Fingerprint  string            `db:"fingerprint"`
-	Episode      int               `db:"episode"`
-	Status       incident.Status   `db:"status"`
-	Resolution   incident.Reason   `db:"resolution"`
-	Acknowledged bool              `db:"is_acknowledged"`
-	By           string            `db:"acknowledged_by"`
-	AssignedTo   string            `db:"assigned_to"`
-	DuplicateOf  string            `db:"duplicate_of"`
-	Severity     incident.Severity `db:"severity"`
+	ID           string          `db:"id"`
+	ConnectionID string          `db:"connection_id"`
+	ScopeID      int64           `db:"scope_id"`
+	Fingerprint  string          `db:"fingerprint"`
+	Episode      int             `db:"episode"`
+	Status       incident.Status `db:"status"`
+	Resolution   incident.Reason `db:"resolution"`
+	Acknowledged bool            `db:"is_acknowledged"`
+	By           string          `db:"acknowledged_by"`
+	AssignedTo   string          `db:"assigned_to"`
+	DuplicateOf  string          `db:"duplicate_of"`
 	Snooze
 	connection Connection
 	scope      Scope
@@ -124,6 +123,18 @@ func (a Act) prepare() (func(*Tx, context.Context, actedOn, Act) error, error) {
 		return (*Tx).acknowledge, nil
 	case ActUnacknowledge:
 		return (*Tx).unacknowledge, nil
+	case ActResolve:
+		return (*Tx).resolve, nil
+	case ActReopen:
+		return (*Tx).reopen, nil
+	case ActSnooze:
+		return (*Tx).snooze, a.checkSnooze()
+	case ActUnsnooze:
+		return (*Tx).unsnooze, nil
+	case ActMerge:
+		return (*Tx).merge, nil
+	case ActSplit:
+		return (*Tx).split, nil
 	case ActAssign:
 		return (*Tx).assign, a.checkAssignee()
 	case ActComment:
@@ -179,10 +190,10 @@ func (tx *Tx) connectionToWrite(ctx context.Context, id string) (Connection, err
 func (tx *Tx) actedOn(ctx context.Context, id string) (actedOn, error) {
 	var i actedOn
 	err := tx.tx.GetContext(ctx, &i, `
-		SELECT id, connection_id, scope_id, fingerprint, episode, status, resolution, severity, assigned_to,
-			COALESCE(duplicate_of, '') AS duplicate_of, acknowledged_episode = episode AS is_acknowledged, acknowledged_by,
-			snoozed_at, snoozed_by, snoozed_until, snoozed_count, snoozed_sha
-		FROM incidents WHERE id = $1 FOR UPDATE`, clean(id))
+		SELECT i.id, i.connection_id, i.scope_id, i.fingerprint, i.episode, i.status, i.resolution, i.assigned_to,
+			COALESCE(i.duplicate_of, '') AS duplicate_of, i.acknowledged_episode = i.episode AS is_acknowledged, i.acknowledged_by,
+			`+snoozeColumns+`
+		FROM incidents i WHERE i.id = $1 FOR UPDATE`, clean(id))
 	if err != nil {
 		return i, incidentFault(id, err)
 	}
@@ -273,15 +284,4 @@ func (tx *Tx) acted(ctx context.Context, i actedOn, a Act, failed error, kind, s
 		inputs = map[string]any{}
 	}
 	return tx.AddEntry(ctx, i.ID, kind, clean(a.Actor), cmp.Or(a.Note, said), inputs)
-}
-
-// Snooze says what an incident waits for in quiet; SnoozedAt is nil while it
-// is not snoozed.
-type Snooze struct {
-	SnoozedAt    *time.Time `db:"snoozed_at"`
-	SnoozedBy    string     `db:"snoozed_by"`
-	SnoozedUntil *time.Time `db:"snoozed_until"`
-	// SnoozedCount is with how many failed runs the snooze ends.
-	SnoozedCount *int   `db:"snoozed_count"`
-	SnoozedSHA   string `db:"snoozed_sha"`
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/devflowfix/devflowfix/internal/evidence"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/incident"
@@ -110,6 +112,10 @@ type SettledRun struct {
 
 // SettledRun returns a run that has ended.
 func (s *Store) SettledRun(ctx context.Context, connectionID string, key incident.RunKey) (SettledRun, error) {
+	return settledRun(ctx, s.db, connectionID, key)
+}
+
+func settledRun(ctx context.Context, q sqlx.QueryerContext, connectionID string, key incident.RunKey) (SettledRun, error) {
 	var row struct {
 		Number      int64         `db:"number"`
 		Verdict     forge.Verdict `db:"verdict"`
@@ -123,7 +129,7 @@ func (s *Store) SettledRun(ctx context.Context, connectionID string, key inciden
 		Jobs        string        `db:"jobs"`
 		Known       bool          `db:"jobs_known"`
 	}
-	err := s.db.GetContext(ctx, &row, `
+	err := sqlx.GetContext(ctx, q, &row, `
 		SELECT r.number, r.verdict, r.workflow, r.workflow_key, r.conclusion, s.branch, s.head_repository, r.sha, r.url, r.jobs, r.jobs_known
 		FROM runs r JOIN scopes s ON s.id = r.scope_id
 		WHERE r.connection_id = $1 AND r.run_id = $2 AND r.attempt = $3`, connectionID, key.ID, key.Attempt)

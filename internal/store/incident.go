@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -82,6 +83,7 @@ type Placement struct {
 	Run      forge.Run // gives title, workflow and branch
 	Severity incident.Severity
 	Owner    owner.Choice
+	By       Said // zero where nobody said anything
 }
 
 // SaveChanges stores what became of the incidents of a scope, and returns how
@@ -95,9 +97,14 @@ func (tx *Tx) SaveChanges(ctx context.Context, p Placement, changes []incident.C
 			ids[c.Incident] = c.ID
 		}
 	}
+	if len(changes) > 1 {
+		if err := tx.release(ctx, changes); err != nil {
+			return 0, err
+		}
+	}
 	for _, c := range changes {
 		if c.Gone {
-			if err := tx.removeIncident(ctx, c.ID); err != nil {
+			if err := tx.removeIncident(ctx, p, c.ID); err != nil {
 				return 0, err
 			}
 			continue
@@ -117,16 +124,21 @@ func (tx *Tx) SaveChanges(ctx context.Context, p Placement, changes []incident.C
 
 // removeIncident takes back an incident to which nothing belongs any more. One
 // that people have touched stays, as a duplicate.
-func (tx *Tx) removeIncident(ctx context.Context, id string) error {
+func (tx *Tx) removeIncident(ctx context.Context, p Placement, id string) error {
 	_, err := tx.tx.ExecContext(ctx, `DELETE FROM incidents WHERE id = $1 AND NOT is_touched`, id)
-	if err == nil {
-		_, err = tx.tx.ExecContext(ctx, `
-			UPDATE incidents SET status = 'resolved', resolution = 'duplicate', resolved_at = now() WHERE id = $1 AND status <> 'resolved'`, id)
-	}
 	if err != nil {
 		return fmt.Errorf("remove incident %s: %w", id, classify(err))
 	}
-	return nil
+	var ended []string
+	err = tx.tx.SelectContext(ctx, &ended, `
+		UPDATE incidents SET status = 'resolved', resolution = 'duplicate', resolved_at = now(), `+awake+`
+		WHERE id = $1 AND status <> 'resolved' RETURNING id`, id)
+	if err != nil || len(ended) == 0 {
+		return classify(err)
+	}
+	step := incident.Step{Kind: incident.Resolve, Reason: "what belonged to it is part of another incident"}
+	actor, reason := p.By.entry(id, step)
+	return tx.AddEntry(ctx, id, string(step.Kind), actor, reason, step.Cause)
 }
 
 // insertIncident makes a row that saveChange completes. It is not open yet, so
@@ -145,20 +157,17 @@ func (tx *Tx) insertIncident(ctx context.Context, p Placement, c incident.Change
 }
 
 func (tx *Tx) saveChange(ctx context.Context, p Placement, c incident.Change, recurs string) error {
-	for _, o := range c.Added {
-		_, err := tx.tx.ExecContext(ctx, `
-			UPDATE occurrences SET incident_id = $5, episode = $6, is_stale = $7
-			WHERE connection_id = $1 AND run_id = $2 AND attempt = $3 AND job_id = $4`,
-			p.Scope.ConnectionID, o.ID, o.Attempt, o.JobID, c.ID, o.Episode, o.Stale)
-		if err != nil {
-			return fmt.Errorf("hold run %d.%d: %w", o.ID, o.Attempt, classify(err))
+	if len(c.Added) > 0 {
+		if err := tx.hold(ctx, p.Scope.ConnectionID, c.ID, c.Added); err != nil {
+			return err
 		}
 	}
 	if err := tx.settle(ctx, p.Scope.ConnectionID, c, recurs); err != nil {
 		return err
 	}
 	for _, step := range c.Steps {
-		if err := tx.AddEntry(ctx, c.ID, string(step.Kind), SystemActor, step.Reason, step.Cause); err != nil {
+		actor, reason := p.By.entry(c.ID, step)
+		if err := tx.AddEntry(ctx, c.ID, string(step.Kind), actor, reason, step.Cause); err != nil {
 			return err
 		}
 	}
@@ -181,17 +190,26 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 	_, err := tx.tx.ExecContext(ctx, `
 		UPDATE incidents i SET
 			fingerprint  = $3, episode = $4, is_flaky = $5,
-			status       = CASE WHEN $6 <> 'resolved' AND acknowledged_episode = $4 THEN 'acknowledged' ELSE $6 END,
+			status       = CASE WHEN $6 <> 'resolved' AND acknowledged_episode = $4 THEN 'acknowledged'
+				WHEN $6 = 'suspected' AND is_touched AND status = 'open' THEN 'open' ELSE $6 END,
 			opened_at    = $7, last_seen_at = $8, resolution = $9, resolved_at = $10,
 			resolved_run_id = NULLIF($11::bigint, 0), resolved_attempt = NULLIF($12::bigint, 0),
 			resolved_sha = COALESCE((SELECT sha FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
 			resolved_url = COALESCE((SELECT url FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
-			recurrence_of = COALESCE(NULLIF($13, ''), recurrence_of)
+			recurrence_of = COALESCE(NULLIF($13, ''), recurrence_of), duplicate_of = NULL
 		WHERE id = $1`,
 		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, i.Status, i.Occurrences[0].FinishedAt,
 		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, recurs)
 	if err != nil {
 		return fmt.Errorf("settle incident %s: %w", c.ID, classify(err))
+	}
+	reopened := slices.ContainsFunc(c.Steps, func(s incident.Step) bool { return s.Kind == incident.Reopened })
+	if i.Resolution == nil && !reopened {
+		return nil
+	}
+	// The end wakes it, and so does a new episode.
+	if _, err := tx.tx.ExecContext(ctx, `UPDATE incidents SET `+awake+` WHERE id = $1 AND snoozed_at IS NOT NULL`, c.ID); err != nil {
+		return fmt.Errorf("wake incident %s: %w", c.ID, classify(err))
 	}
 	return nil
 }
@@ -200,8 +218,9 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 var quiet = map[string]bool{string(incident.Occurred): true, string(incident.Aged): true}
 
 // AddEntry adds a line to an incident's history, and has the incident assessed
-// after it unless its kind is quiet. Actor is the user who did it, or SystemActor; inputs are what it
-// was decided by.
+// after it unless its kind is quiet. What happens by itself while the incident
+// is snoozed nobody is told. Actor is the user who did it, or SystemActor;
+// inputs are what it was decided by.
 func (tx *Tx) AddEntry(ctx context.Context, incidentID, kind, actor, reason string, inputs any) error {
 	encoded, err := marshal(inputs)
 	if err != nil {
@@ -209,8 +228,9 @@ func (tx *Tx) AddEntry(ctx context.Context, incidentID, kind, actor, reason stri
 	}
 	var id int64
 	err = tx.tx.GetContext(ctx, &id, `
-		INSERT INTO incident_entries (incident_id, kind, actor, reason, inputs, is_told) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id`,
-		incidentID, kind, actor, clean(reason), encoded, quiet[kind])
+		INSERT INTO incident_entries (incident_id, kind, actor, reason, inputs, is_told) VALUES ($1, $2, $3, $4, $5,
+			$6 OR $7 AND EXISTS (SELECT 1 FROM incidents WHERE id = $1 AND snoozed_at IS NOT NULL)) RETURNING id`,
+		incidentID, kind, actor, clean(reason), encoded, quiet[kind], actor == SystemActor)
 	if err != nil {
 		return fmt.Errorf("entry of %s: %w", incidentID, classify(err))
 	}

@@ -111,6 +111,9 @@ func (w *world) own(name string, number int64) string {
 	w.exec(`
 		INSERT INTO incident_cuts (scope_id, fingerprint, kind, reason, after_created_at, after_number, after_run_id, after_attempt)
 		SELECT id, $2, 'close', 'manual', now(), 1, 1, 1 FROM scopes WHERE connection_id = $1`, c.ID, name)
+	w.exec(`
+		INSERT INTO incident_aliases (scope_id, fingerprint, job, becomes, after_created_at, after_number, after_run_id, after_attempt)
+		SELECT id, $2, '', 'another', now(), 1, 1, 1 FROM scopes WHERE connection_id = $1`, c.ID, name)
 	return u.ID
 }
 

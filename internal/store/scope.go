@@ -169,6 +169,9 @@ func (tx *Tx) ScopeFacts(ctx context.Context, s Scope, key incident.RunKey) (inc
 	if facts.Cuts, err = tx.scopeCuts(ctx, s); err != nil {
 		return facts, nil, fmt.Errorf("cuts of scope %d: %w", s.ID, classify(err))
 	}
+	if facts.Aliases, err = tx.scopeAliases(ctx, s); err != nil {
+		return facts, nil, fmt.Errorf("aliases of scope %d: %w", s.ID, classify(err))
+	}
 	facts.Contains, err = tx.relations(ctx, s.ConnectionID, facts.Runs)
 	return facts, stored, err
 }
@@ -310,18 +313,21 @@ func (tx *Tx) scopeCuts(ctx context.Context, s Scope) ([]incident.Cut, error) {
 		Number      int64            `db:"after_number"`
 		RunID       int64            `db:"after_run_id"`
 		Attempt     int64            `db:"after_attempt"`
+		OfRun       int64            `db:"of_run_id"`
+		OfAttempt   int64            `db:"of_attempt"`
 		At          time.Time        `db:"at"`
 	}
 	err := tx.tx.SelectContext(ctx, &rows, `
-		SELECT kind, fingerprint, reason, after_created_at, after_number, after_run_id, after_attempt, at
+		SELECT kind, fingerprint, reason, after_created_at, after_number, after_run_id, after_attempt, of_run_id, of_attempt, at
 		FROM incident_cuts WHERE scope_id = $1 ORDER BY id`, s.ID)
 	if err != nil {
 		return nil, err
 	}
 	cuts := make([]incident.Cut, len(rows))
 	for n, r := range rows {
-		cuts[n] = incident.Cut{Kind: r.Kind, Fingerprint: r.Fingerprint, Reason: r.Reason, At: r.At, After: incident.Position{
-			CreatedAt: r.CreatedAt.UTC(), Number: r.Number, RunKey: incident.RunKey{ID: r.RunID, Attempt: r.Attempt}}}
+		cuts[n] = incident.Cut{Kind: r.Kind, Fingerprint: r.Fingerprint, Reason: r.Reason, At: r.At,
+			Of: incident.RunKey{ID: r.OfRun, Attempt: r.OfAttempt}, After: incident.Position{
+				CreatedAt: r.CreatedAt.UTC(), Number: r.Number, RunKey: incident.RunKey{ID: r.RunID, Attempt: r.Attempt}}}
 	}
 	return cuts, nil
 }
