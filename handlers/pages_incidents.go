@@ -177,7 +177,7 @@ func filterForm(q url.Values, f store.BoardFilter, names store.BoardNames) web.I
 		Severities: choices(f.Severity, "", "any", "critical", "critical", "high", "high", "medium", "medium", "low", "low"),
 		Categories: choices(f.Category, categoryChoices()...),
 		Periods:    choices(q.Get("within"), "", "any time", "hour", "an hour", "day", "a day", "week", "a week", "month", "30 days"),
-		More:       f.Branch+f.Workflow+f.Owner+f.Category+f.Status+q.Get("within") != "",
+		More:       f.Repository+f.Branch+f.Workflow+f.Owner+f.Category+f.Status+q.Get("within") != "",
 
 		Repositories: names.Repositories, Branches: names.Branches, Workflows: names.Workflows, Owners: names.Owners,
 	}
@@ -234,7 +234,11 @@ func incidentGroups(list []store.BoardRow, f store.BoardFilter, back string) []w
 			groups = append(groups, g)
 		}
 		last := &groups[len(groups)-1]
-		last.List = append(last.List, boardRow(b, back))
+		row := boardRow(b, back)
+		if f.Order == store.ByRepository {
+			row.FullName = "" // the group says it
+		}
+		last.List = append(last.List, row)
 	}
 	return groups
 }

@@ -93,6 +93,9 @@ func TestNobodyIsShutOut(t *testing.T) {
 func inspect(t *testing.T, b *webtest.Window, axe, path, name string) {
 	t.Helper()
 	b.Open(path)
+	if title := webtest.Ask[string](b, `document.title`); strings.Contains(title, http.StatusText(http.StatusInternalServerError)) {
+		t.Fatalf("%s is %s", path, title)
+	}
 	for _, look := range looks {
 		b.Look(look.width, look.dark)
 		if look.axe {
@@ -128,6 +131,9 @@ func TestPagesAreLight(t *testing.T) {
 	here := settle(t, w)
 	for _, path := range here.all() {
 		a := here.mira.Get(path)
+		if a.Status >= http.StatusInternalServerError {
+			t.Errorf("%s: %d", path, a.Status)
+		}
 		weight := len(a.Body)
 		for _, asset := range assets.FindAllSubmatch(a.Body, -1) {
 			file := here.mira.Get(string(asset[1]))
