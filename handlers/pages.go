@@ -43,6 +43,7 @@ func (d Deps) mountPages(mux *http.ServeMux) {
 	for name, act := range connectionActs {
 		mux.Handle("POST "+connectionPagePath+"{id}/"+name, d.forViewer(d.actByForm(act)))
 	}
+	d.mountChannels(mux)
 	mux.Handle("GET /settings", http.RedirectHandler(accountsPath, http.StatusSeeOther))
 	mux.Handle("GET "+accountsPath, d.forViewer(d.showAccounts))
 	mux.Handle("GET "+accountsPath+"/{provider}/forget", d.forViewer(d.confirmForget))

@@ -40,7 +40,7 @@ func (d Deps) showIncidentPage(w http.ResponseWriter, r *http.Request, viewer au
 		Facts: incidentFacts(i.Incident, trail), Buttons: incidentButtons(i.Incident, trail.Handling),
 		Related: relatedRows(trail.Related), Trail: trailCommits(trail.Runs), TrailLine: trailLine(trail.Runs),
 	}
-	page.IncidentRow = boardRow(store.BoardRow{Incident: i.Incident, IsSnoozed: trail.Handling.SnoozedAt != nil}, "")
+	page.Row = boardRow(store.BoardRow{Incident: i.Incident, IsSnoozed: trail.Handling.SnoozedAt != nil}, "")
 	if page.Evidence, err = incidentEvidence(i); err != nil {
 		return err
 	}

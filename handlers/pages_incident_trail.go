@@ -158,7 +158,7 @@ func timeline(entries []store.Entry) ([]web.TimelineRow, bool) {
 		if !known {
 			word = web.State{Word: strings.ReplaceAll(e.Kind, "_", " "), Tone: web.Quiet}
 		}
-		rows = append(rows, web.TimelineRow{At: e.At, What: word.Word, Tone: word.Tone, Actor: e.Actor, Reason: e.Reason, Comment: e.Kind == "comment"})
+		rows = append(rows, web.TimelineRow{At: e.At, What: word.Word, Tone: word.Tone, Actor: e.Actor, Reason: e.Reason})
 	}
 	return rows, cut
 }

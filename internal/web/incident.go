@@ -4,8 +4,8 @@ import "time"
 
 // IncidentPage is one incident.
 type IncidentPage struct {
-	Frame
-	IncidentRow
+	Frame          // its title is the incident's
+	Row            IncidentRow
 	ConnectionID   string
 	ConnectionPath string
 	Forge          string
@@ -19,8 +19,6 @@ type IncidentPage struct {
 	Timeline       []TimelineRow // newest first
 	Cut            bool          // there is more history than is shown
 	Forms          *IncidentForms
-	Fingerprint    string
-	Key            string
 }
 
 func (IncidentPage) template() string { return "incident.html" }
@@ -97,7 +95,6 @@ type TimelineRow struct {
 	What, Actor string
 	Reason      string
 	Tone        Tone
-	Comment     bool
 }
 
 // IncidentForms are what may be done about an incident beside its buttons.
@@ -110,5 +107,4 @@ type IncidentForms struct {
 	Into     []Choice // what it may be merged into
 	Jobs     []Choice // what may be split off
 	MayLeave bool     // it is part of another one, and may leave it
-	Open     bool
 }

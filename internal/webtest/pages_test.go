@@ -40,14 +40,20 @@ func settle(t *testing.T, w *harness.World) town {
 	w.Eventually("evidence", func() bool { return len(program.Incident(program.Incidents("acme/shop")[0].ID).FailedJobs) > 0 })
 	page, red := "/connections/"+shop.ID, "/incidents/"+program.Incidents("acme/shop")[0].ID
 	delivery := w.Rows(`SELECT delivery_id FROM deliveries WHERE scope = $1 AND event = 'workflow_run' LIMIT 1`, shop.ID)[0]
+	var made struct {
+		ID string `json:"id"`
+	}
+	program.Call(http.MethodPost, "/api/v2/notifications/channels", map[string]any{"kind": "webhook", "name": "war room", "url": "https://127.0.0.1:1/hook"}, &made)
+	w.Rows(`UPDATE notification_channels SET status = 'failing', failing_since = now(), error = 'The receiver answers 500. Look into its log.' RETURNING id`)
+	channel := "/settings/notifications/" + made.ID
 	return town{
 		mira: mira, connection: page, incident: red,
 		own: []string{page, page + "/history", page + "/deliveries", page + "/deliveries?outcome=failed", page + "/deliveries/" + delivery,
-			page + "/disconnect", red, "/connections/" + broken.ID},
+			page + "/disconnect", red, channel, channel + "/delete", "/connections/" + broken.ID},
 		everybody: []string{"/incidents", "/incidents?status=resolved", "/incidents?by=owner&severity=high&branch=main", "/incidents?text=nowhere",
 			"/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
-			"/settings/accounts", "/settings/accounts/github/forget", "/settings/tokens"},
-		operators: []string{"/ops", "/ops/connections", "/ops/audit", "/ops/audit?action=none", "/ops/github-app"},
+			"/settings/accounts", "/settings/accounts/github/forget", "/settings/tokens", "/settings/notifications"},
+		operators: []string{"/ops", "/ops/connections", "/ops/channels", "/ops/audit", "/ops/audit?action=none", "/ops/github-app"},
 	}
 }
 
@@ -76,7 +82,7 @@ func TestNobodyIsShutOut(t *testing.T) {
 	inspect(t, newcomer, axe, "/repositories", "nothing-connected")
 	here := settle(t, w)
 	b := person(t, w, "mira")
-	ids := regexp.MustCompile(`(rpc|inc)_\w+`)
+	ids := regexp.MustCompile(`(rpc|inc|ntc)_\w+`)
 	for _, path := range here.all() {
 		name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(ids.ReplaceAllString(path, "one"), "-"), "-")
 		if path == "/" {
@@ -162,6 +168,10 @@ func TestHostileNamesNeverBecomeMarkup(t *testing.T) {
 		`UPDATE deliveries SET event = $1, action = $1, error = $1, source = 'pushed' RETURNING scope`,
 		`UPDATE hook_entries SET reason = $1, actor = $1, kind = $1 RETURNING connection_id`,
 		`UPDATE incidents SET title = $1, owner = $1, branch = $1, workflow = $1 RETURNING id`,
+		`UPDATE incidents SET headline = $1, job = $1, fingerprint_key = $1, owner_rule = $1 RETURNING id`,
+		`UPDATE incident_entries SET reason = $1, actor = $1, kind = $1 RETURNING incident_id`,
+		`UPDATE runs SET commit_title = $1, author = $1, title = $1, url = 'javascript:' || $1, jobs = replace(jobs::text, '"name": "', '"name": "<x-evil>')::jsonb RETURNING connection_id`,
+		`UPDATE notification_channels SET name = $1, leads_to = $1, error = $1, hint = $1 RETURNING id`,
 		`UPDATE users SET name = $1 RETURNING id`,
 		`UPDATE grants SET login = $1, scopes = ARRAY[$1] RETURNING login`,
 		`UPDATE audit_entries SET actor = $1, target = $1, action = $1, address = $1, detail = jsonb_build_object('x', $1::text) RETURNING actor`,
