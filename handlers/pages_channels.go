@@ -195,8 +195,7 @@ func (d Deps) channelPage(r *http.Request, viewer auth.Identity, id string) (web
 	page := web.ChannelPage{
 		Frame: d.frame(r, web.Settings, c.Name), Tabs: settingsTabs(channelsPath), Row: channelRow(c, path),
 		Repositories: strings.Join(c.Filter.Repositories, "\n"), OnlyMine: c.Filter.OnlyMine, Immediate: c.Immediate,
-		Severities:   choices(c.Filter.MinSeverity, "", "any", "medium", "medium", "high", "high", "critical", "critical"),
-		Branches:     choices(string(c.Filter.Branches), "default", "default and protected ones", "all", "all, those of changes too"),
+		Severities: leastSeverities(c.Filter.MinSeverity), Branches: channelBranches(string(c.Filter.Branches)),
 		Conversation: c.Target.Conversation, TakesToken: c.Kind == notify.SlackKind, TakesURL: c.Kind != notify.PagerDutyKind,
 		TakesKey: c.Kind == notify.PagerDutyKind,
 	}
@@ -213,6 +212,14 @@ func (d Deps) channelPage(r *http.Request, viewer auth.Identity, id string) (web
 	}
 	page.Actions = append(page.Actions, web.Action{Label: "Delete", Path: path + "/delete", Link: true, Danger: true})
 	return page, nil
+}
+
+func leastSeverities(selected string) []web.Choice {
+	return choices(selected, "", "any", "medium", "medium", "high", "high", "critical", "critical")
+}
+
+func channelBranches(selected string) []web.Choice {
+	return choices(selected, "default", "default and protected ones", "all", "all, those of changes too")
 }
 
 // testChannelByForm sends a sample and says what the receiver made of it.
@@ -261,11 +268,14 @@ func (d Deps) filterChannelByForm(w http.ResponseWriter, r *http.Request, viewer
 		name := strings.TrimSpace(form.Get("name"))
 		immediate := form.Get("immediate") == "true"
 		filter := channelFilter{
-			MinSeverity: form.Get("min_severity"), Branches: notify.Branches(form.Get("branches")), OnlyMine: form.Get("only_mine") == "true",
+			MinSeverity: selectedOf(leastSeverities(form.Get("min_severity"))), Branches: notify.Branches(selectedOf(channelBranches(form.Get("branches")))),
+			OnlyMine:     form.Get("only_mine") == "true",
 			Repositories: strings.Fields(strings.ReplaceAll(form.Get("repositories"), ",", " ")),
 		}
-		for _, k := range form["change"] {
-			filter.Kinds = append(filter.Kinds, notify.Kind(k))
+		for _, k := range notify.Kinds {
+			if slices.Contains(form["change"], string(k)) {
+				filter.Kinds = append(filter.Kinds, k)
+			}
 		}
 		in.Body.Name, in.Body.Immediate, in.Body.Filter = &name, &immediate, &filter
 	})

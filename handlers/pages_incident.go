@@ -116,7 +116,7 @@ func short(sha string) string { return sha[:min(len(sha), shortSHA)] }
 func incidentFacts(i store.Incident, t store.Trail) []web.Fact {
 	var facts []web.Fact
 	add := func(f web.Fact) {
-		if f.Text != "" {
+		if f.Text != "" || f.At != nil {
 			facts = append(facts, f)
 		}
 	}
@@ -152,9 +152,9 @@ func incidentFacts(i store.Incident, t store.Trail) []web.Fact {
 
 func episodeText(episode int) string {
 	if episode > 1 {
-		return "again, for the " + strconv.Itoa(episode) + ". time;"
+		return "for the " + strconv.Itoa(episode) + ". time; first"
 	}
-	return "first"
+	return ""
 }
 
 func timesText(n int) string {
