@@ -53,6 +53,7 @@ func (d Deps) mountAPI(mux *http.ServeMux) {
 	d.webhookRoutes(api)
 	d.deliveryRoutes(api)
 	d.incidentRoutes(api)
+	d.routingRoutes(api)
 	d.grantRoutes(api)
 	d.credentialRoutes(api)
 	d.auditRoutes(api)

@@ -143,23 +143,24 @@ type occurrence struct {
 
 // entry is one line of an incident's history.
 type entry struct {
-	At     time.Time        `json:"at"`
-	Kind   string           `json:"kind"`
-	Actor  string           `json:"actor"`
-	Reason string           `json:"reason"`
-	Inputs map[string]int64 `json:"inputs"`
+	At     time.Time      `json:"at"`
+	Kind   string         `json:"kind"`
+	Actor  string         `json:"actor"`
+	Reason string         `json:"reason"`
+	Inputs map[string]any `json:"inputs" doc:"What it was decided by."`
 }
 
 // incidentDetail adds the last failed run, all of them, and the history.
 type incidentDetail struct {
 	IncidentSummary
-	RunURL      string            `json:"run_url" doc:"Of the last failed run, like the fields after it."`
-	CommitSHA   string            `json:"commit_sha"`
-	CommitTitle string            `json:"commit_title"`
-	Author      string            `json:"author"`
-	FailedJobs  []store.FailedJob `json:"failed_jobs" nullable:"false"`
-	Runs        []occurrence      `json:"runs" nullable:"false" doc:"The failed runs, last first, at most 100."`
-	Timeline    []entry           `json:"timeline" nullable:"false" doc:"What happened, oldest first, at most the 500 newest."`
+	RunURL      string              `json:"run_url" doc:"Of the last failed run, like the fields after it."`
+	CommitSHA   string              `json:"commit_sha"`
+	CommitTitle string              `json:"commit_title"`
+	Author      string              `json:"author"`
+	FailedJobs  []store.FailedJob   `json:"failed_jobs" nullable:"false"`
+	Runs        []occurrence        `json:"runs" nullable:"false" doc:"The failed runs, last first, at most 100."`
+	Culprit     store.CulpritRecord `json:"culprit" doc:"Which commit may have broken it."`
+	Timeline    []entry             `json:"timeline" nullable:"false" doc:"What happened, oldest first, at most the 500 newest."`
 }
 
 type incidentOutput struct{ Body incidentDetail }
@@ -176,7 +177,7 @@ func (d Deps) showIncident(ctx context.Context, caller auth.Identity, in *struct
 	if err != nil {
 		return nil, err
 	}
-	detail := incidentDetail{IncidentSummary: summarise(i.Incident), FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{}}
+	detail := incidentDetail{IncidentSummary: summarise(i.Incident), Culprit: i.Culprit, FailedJobs: []store.FailedJob{}, Runs: []occurrence{}, Timeline: []entry{}}
 	for _, run := range i.Occurrences {
 		shown, err := showOccurrence(run)
 		if err != nil {
@@ -205,7 +206,7 @@ func showOccurrence(o store.Occurrence) (occurrence, error) {
 }
 
 func showEntry(e store.Entry) entry {
-	out := entry{At: e.At.UTC(), Kind: e.Kind, Actor: e.Actor, Reason: e.Reason, Inputs: map[string]int64{}}
+	out := entry{At: e.At.UTC(), Kind: e.Kind, Actor: e.Actor, Reason: e.Reason, Inputs: map[string]any{}}
 	_ = json.Unmarshal([]byte(e.Inputs), &out.Inputs) // written by SaveChange
 	return out
 }

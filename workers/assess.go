@@ -26,6 +26,9 @@ func (d Deps) assess(ctx context.Context, t *asynq.Task) error {
 	if err != nil || a.Pending {
 		return err
 	}
+	if err := d.place(ctx, want.IncidentID, a.Connection); err != nil {
+		return err
+	}
 	tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error {
 		_, err := tx.MarkTold(ctx, a.Untold)
 		return err

@@ -36,6 +36,11 @@ func (d Deps) applyRun(ctx context.Context, tx *store.Tx, c store.Connection, ru
 			return 0, err
 		}
 	}
+	if run.Verdict == forge.Passed && run.Attempt > 1 {
+		if err := tx.AssessBlamed(ctx, scope, run); err != nil {
+			return 0, err
+		}
+	}
 	opened, wants, err := tx.Derive(ctx, c, scope, run, store.Said{})
 	if err != nil {
 		return 0, err

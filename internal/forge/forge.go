@@ -100,15 +100,18 @@ type Run struct {
 	// the pipeline's kind (branch, merge request, schedule, child).
 	Workflow    string
 	WorkflowKey string
-	Title       string
-	Trigger     string // GitHub's event, GitLab's source
-	Verdict     Verdict
-	Conclusion  string // the forge's own word
-	Branch      string
-	SHA         string
-	CommitTitle string
-	Author      string // login of who caused the run, else the commit author's name
-	URL         string
+	// WorkflowFile is the path of the workflow's file, where it is one of the
+	// repository; GitLab does not tell which.
+	WorkflowFile string
+	Title        string
+	Trigger      string // GitHub's event, GitLab's source
+	Verdict      Verdict
+	Conclusion   string // the forge's own word
+	Branch       string
+	SHA          string
+	CommitTitle  string
+	Author       string // login of who caused the run, else the commit author's name
+	URL          string
 	// HeadRepository is set when the code comes from another repository (a
 	// fork): untrusted, and a lane of its own even if the branch names agree.
 	HeadRepository string

@@ -174,7 +174,7 @@ func TestTheDocumentOfAnIncident(t *testing.T) {
 				"resolved_by": doc["resolved_by"], "run_url": last["run_url"], "commit_sha": last["commit_sha"], "commit_title": last["commit_title"],
 				"job": doc["job"], "headline": doc["headline"], "category": "test", "fingerprint": doc["fingerprint"],
 				"fingerprint_key": doc["fingerprint_key"], "specificity": "high", "episode": 1.0, "is_flaky": false,
-				"resolution": "green", "recurrence_of": nil, "author": last["author"], "failed_jobs": last["failed_jobs"], "runs": runs, "timeline": doc["timeline"],
+				"resolution": "green", "recurrence_of": nil, "author": last["author"], "failed_jobs": last["failed_jobs"], "culprit": doc["culprit"], "runs": runs, "timeline": doc["timeline"],
 			}
 			if diff := cmp.Diff(want, doc, aTime); diff != "" {
 				t.Errorf("incident (-want +got):\n%s", diff)

@@ -112,6 +112,7 @@ type Incident struct {
 	Headline    string `json:"headline"`
 	Branch      string `json:"branch"`
 	Owner       string `json:"owner"`
+	OwnerRule   string `json:"owner_rule"`
 	Occurrences int    `json:"occurrences"`
 	RunURL      string `json:"run_url"`
 	SHA         string `json:"commit_sha"`
@@ -124,8 +125,22 @@ type Incident struct {
 			Error bool   `json:"error"`
 		} `json:"lines"`
 	} `json:"failed_jobs"`
+	Culprit struct {
+		State    string `json:"state"`
+		Reason   string `json:"reason"`
+		Base     string `json:"base_sha"`
+		Head     string `json:"head_sha"`
+		URL      string `json:"compare_url"`
+		Commits  int    `json:"commits"`
+		Author   string `json:"author"`
+		Suspects []struct {
+			SHA      string   `json:"sha"`
+			Evidence []string `json:"evidence"`
+		} `json:"suspects"`
+	} `json:"culprit"`
 	Timeline []struct {
-		Kind string `json:"kind"`
+		Kind   string `json:"kind"`
+		Reason string `json:"reason"`
 	} `json:"timeline"`
 }
 

@@ -289,6 +289,7 @@ type IncidentDetail struct {
 	Incident
 	Occurrences []Occurrence // the failed runs, last first
 	Entries     []Entry      // its history, oldest first
+	Culprit     CulpritRecord
 }
 
 // IncidentOf returns an incident that a user sees, with at most runs of its
@@ -305,6 +306,9 @@ func (s *Store) IncidentOf(ctx context.Context, userID, id string, runs, entries
 			return incidentFault(id, err)
 		}
 		if d.Occurrences, err = occurrencesOf(ctx, tx, d.ID, runs); err != nil {
+			return err
+		}
+		if d.Culprit, err = culpritOf(ctx, tx, d.ID); err != nil {
 			return err
 		}
 		d.Entries, err = entriesOf(ctx, tx, d.ID, entries)

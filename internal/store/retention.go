@@ -40,6 +40,7 @@ type Expired struct {
 	Tombstones int64
 	Logins     int64 // sessions and refresh tokens
 	Notices    int64 // that are settled, and messages of incidents that are gone
+	Cached     int64 // CODEOWNERS files and ranges of commits, which can be read again
 }
 
 // Expire drops the deliveries, ledger keys and left-over bodies of before the
@@ -77,6 +78,8 @@ func (s *Store) Expire(ctx context.Context, keep time.Time) (Expired, error) {
 		{&e.Logins, `DELETE FROM refresh_tokens WHERE expires_at < $1`},
 		{&e.Notices, `DELETE FROM notification_notices WHERE created_at < $1 AND outcome <> 'waiting'`},
 		{&e.Notices, `DELETE FROM notification_messages WHERE sent_at < $1 AND incident_id NOT IN (SELECT id FROM incidents)`},
+		{&e.Cached, `DELETE FROM codeowners WHERE read_at < $1`},
+		{&e.Cached, `DELETE FROM commit_ranges WHERE read_at < $1`},
 	} {
 		result, err := s.db.ExecContext(ctx, old.sql, keep)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/notify"
+	"github.com/devflowfix/devflowfix/internal/owner"
 	"github.com/devflowfix/devflowfix/internal/secret"
 	"github.com/devflowfix/devflowfix/internal/store"
 )
@@ -108,6 +109,10 @@ func (w *world) own(name string, number int64) string {
 	w.exec(`INSERT INTO hook_entries (connection_id, kind, actor, reason) VALUES ($1, 'create', $2, '')`, c.ID, name)
 	must(w.SaveGreenLog(ctx, c.ID, "1", "test", number, []byte(name)))
 	must(w.SaveRelation(ctx, c.ID, incident.Pair{Head: name, Base: "base"}, true))
+	_, err = w.SaveRoutingRules(ctx, u.ID, c.ID, []owner.Rule{{Owner: "@" + name}})
+	must(err)
+	must(w.SaveCodeowners(ctx, c.ID, store.CodeownersFile{Branch: "main", ReadAt: now}))
+	must(w.SaveCommitRange(ctx, c.ID, "base", name, incident.CommitRange{Total: 1}))
 	w.exec(`
 		INSERT INTO incident_cuts (scope_id, fingerprint, kind, reason, after_created_at, after_number, after_run_id, after_attempt)
 		SELECT id, $2, 'close', 'manual', now(), 1, 1, 1 FROM scopes WHERE connection_id = $1`, c.ID, name)

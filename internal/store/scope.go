@@ -98,12 +98,12 @@ func (tx *Tx) RecordRun(ctx context.Context, s Scope, run forge.Run, createdAt, 
 	}
 	result, err := tx.tx.ExecContext(ctx, `
 		INSERT INTO runs (connection_id, run_id, attempt, scope_id, workflow_key, workflow, number, verdict, conclusion, title, trigger,
-			sha, commit_title, author, url, started_at, finished_at, run_created_at, jobs, evidence)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+			sha, commit_title, author, url, started_at, finished_at, run_created_at, jobs, evidence, workflow_file)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 		ON CONFLICT (connection_id, run_id, attempt) DO NOTHING`,
 		s.ConnectionID, run.ID, run.Attempt, s.ID, clean(run.WorkflowKey), clean(run.Workflow), run.Number, run.Verdict,
 		clean(run.Conclusion), clean(run.Title), clean(run.Trigger), clean(run.SHA), clean(run.CommitTitle), clean(run.Author),
-		clean(run.URL), nullTime(run.StartedAt), finishedAt, createdAt, jobs, evidence)
+		clean(run.URL), nullTime(run.StartedAt), finishedAt, createdAt, jobs, evidence, clean(run.WorkflowFile))
 	if err != nil {
 		return false, fmt.Errorf("run %d.%d: %w", run.ID, run.Attempt, classify(err))
 	}

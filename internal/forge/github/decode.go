@@ -68,6 +68,7 @@ func run(p gjson.Result, repositoryID int64) *forge.Run {
 		Attempt:        max(payload.Integer(w.Get("run_attempt")), 1),
 		Workflow:       payload.First(payload.Text, w.Get("name"), p.Get("workflow.name"), w.Get("path")),
 		WorkflowKey:    key(payload.Integer(w.Get("workflow_id"))),
+		WorkflowFile:   workflowFile(payload.String(w.Get("path"), payload.Path)),
 		Title:          payload.String(w.Get("display_title"), payload.Text),
 		Trigger:        payload.String(w.Get("event"), payload.Name),
 		Verdict:        verdict(p.Get("action").Str, w.Get("conclusion").Str),
@@ -116,6 +117,17 @@ func verdict(action, conclusion string) forge.Verdict {
 
 // key identifies a workflow.
 func key(workflowID int64) string { return strconv.FormatInt(workflowID, 10) }
+
+// workflowFile is the path of a workflow's file. GitHub adds the ref to that of
+// a workflow which a ruleset requires, and names what it runs by itself
+// dynamic/….
+func workflowFile(path string) string {
+	path, _, _ = strings.Cut(path, "@")
+	if !strings.HasPrefix(path, ".github/workflows/") {
+		return ""
+	}
+	return path
+}
 
 // deletedFork stands for a fork whose name nobody knows any more.
 const deletedFork = "a deleted fork"

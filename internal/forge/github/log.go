@@ -129,7 +129,7 @@ func (a api) RecentRuns(ctx context.Context, repo forge.Repository, since time.T
 func runOf(r *github.WorkflowRun, repositoryID int64) forge.Run {
 	out := forge.Run{
 		ID: r.GetID(), Number: int64(r.GetRunNumber()), Attempt: int64(max(r.GetRunAttempt(), 1)),
-		Workflow: r.GetName(), WorkflowKey: key(r.GetWorkflowID()), Title: r.GetDisplayTitle(), Trigger: r.GetEvent(),
+		Workflow: r.GetName(), WorkflowKey: key(r.GetWorkflowID()), WorkflowFile: workflowFile(r.GetPath()), Title: r.GetDisplayTitle(), Trigger: r.GetEvent(),
 		Verdict: verdict(r.GetStatus(), r.GetConclusion()), Conclusion: r.GetConclusion(),
 		Branch: r.GetHeadBranch(), SHA: r.GetHeadSHA(), URL: r.GetHTMLURL(),
 		Author: r.GetTriggeringActor().GetLogin(), ForChange: isForChange(r.GetEvent()), CreatedAt: r.GetCreatedAt().Time, StartedAt: r.GetRunStartedAt().Time, FinishedAt: r.GetUpdatedAt().Time,
