@@ -38,6 +38,8 @@ func (d Deps) mountPages(mux *http.ServeMux) {
 	mux.Handle("GET "+connectionPagePath+"{id}/deliveries", d.forViewer(d.showDeliveriesPage))
 	mux.Handle("GET "+connectionPagePath+"{id}/deliveries/{delivery}", d.forViewer(d.showDeliveryPage))
 	mux.Handle("POST "+connectionPagePath+"{id}/deliveries/{delivery}/replay", d.forViewer(d.replayByForm))
+	mux.Handle("GET "+connectionPagePath+"{id}/rules", d.forViewer(d.showRulesPage))
+	mux.Handle("POST "+connectionPagePath+"{id}/rules", d.forViewer(d.rulesByForm))
 	mux.Handle("GET "+connectionPagePath+"{id}/disconnect", d.forViewer(d.confirmDisconnect))
 	mux.Handle("POST "+connectionPagePath+"{id}/disconnect", d.forViewer(d.disconnectByForm))
 	for name, act := range connectionActs {

@@ -38,7 +38,7 @@ func (d Deps) showIncidentPage(w http.ResponseWriter, r *http.Request, viewer au
 		Frame: d.frame(r, web.Incidents, headlineOf(i.Incident)), ConnectionID: i.ConnectionID, Forge: i.Provider.Title(),
 		ConnectionPath: connectionPagePath + i.ConnectionID, Verdict: incidentVerdict(i.Incident, trail),
 		Facts: incidentFacts(i.Incident, trail), Buttons: incidentButtons(i.Incident, trail.Handling),
-		Related: relatedRows(trail.Related), Trail: trailCommits(trail.Runs), TrailLine: trailLine(trail.Runs),
+		Culprit: culpritPart(i.Culprit), Related: relatedRows(trail.Related), Trail: trailCommits(trail.Runs), TrailLine: trailLine(trail.Runs),
 	}
 	page.Row = boardRow(store.BoardRow{Incident: i.Incident, IsSnoozed: trail.Handling.SnoozedAt != nil}, "")
 	if page.Evidence, err = incidentEvidence(i); err != nil {
@@ -213,4 +213,26 @@ func relatedRows(list []store.Related) []web.RelatedRow {
 		})
 	}
 	return rows
+}
+
+// culpritWords say how sure it is which commit broke it.
+var culpritWords = map[incident.CulpritState]string{
+	incident.CulpritRange: "One of several commits", incident.CulpritSuspect: "A suspect", incident.CulpritProbable: "Probable",
+	incident.CulpritConfirmed: "Confirmed",
+}
+
+func culpritPart(c store.CulpritRecord) web.CulpritPart {
+	part := web.CulpritPart{Word: culpritWords[c.State], Reason: c.Reason, URL: c.URL}
+	if c.Base != "" {
+		part.Range = short(c.Base) + "…" + short(c.Head)
+		if c.Commits > 0 {
+			part.Range += ", " + strconv.Itoa(c.Commits) + " of them"
+		}
+	}
+	for _, s := range c.Suspects {
+		part.Suspects = append(part.Suspects, web.SuspectRow{
+			SHA: short(s.SHA), URL: s.URL, Title: s.Title, Author: cmp.Or(s.Author, s.AuthorName), ChangeURL: s.ChangeURL, Evidence: s.Evidence, At: s.At,
+		})
+	}
+	return part
 }

@@ -14,8 +14,9 @@ END $$;
 -- +goose StatementEnd
 CREATE TRIGGER announce_entry_rows AFTER INSERT ON incident_entries FOR EACH ROW EXECUTE FUNCTION announce_entry();
 CREATE TRIGGER announce_finding_rows
-    AFTER UPDATE OF headline, severity, owner, snoozed_at ON incidents FOR EACH ROW
-    WHEN ((OLD.headline, OLD.severity, OLD.owner, OLD.snoozed_at) IS DISTINCT FROM (NEW.headline, NEW.severity, NEW.owner, NEW.snoozed_at))
+    AFTER UPDATE OF headline, severity, owner, snoozed_at, culprit_state, culprit_sha ON incidents FOR EACH ROW
+    WHEN ((OLD.headline, OLD.severity, OLD.owner, OLD.snoozed_at, OLD.culprit_state, OLD.culprit_sha)
+        IS DISTINCT FROM (NEW.headline, NEW.severity, NEW.owner, NEW.snoozed_at, NEW.culprit_state, NEW.culprit_sha))
     EXECUTE FUNCTION announce_incident();
 CREATE TRIGGER announce_evidence_rows
     AFTER UPDATE OF evidence ON runs FOR EACH ROW

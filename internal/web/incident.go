@@ -12,6 +12,7 @@ type IncidentPage struct {
 	Verdict        string // the status in a sentence
 	Facts          []Fact
 	Buttons        []Action
+	Culprit        CulpritPart
 	Related        []RelatedRow
 	Evidence       IncidentEvidence
 	Trail          []TrailCommit // oldest first
@@ -107,4 +108,19 @@ type IncidentForms struct {
 	Into     []Choice // what it may be merged into
 	Jobs     []Choice // what may be split off
 	MayLeave bool     // it is part of another one, and may leave it
+}
+
+// CulpritPart is which commit may have broken it.
+type CulpritPart struct {
+	Word, Reason string // Word is empty when nothing is known
+	Range, URL   string // may be empty
+	Suspects     []SuspectRow
+}
+
+// SuspectRow is a commit that may be the culprit.
+type SuspectRow struct {
+	SHA, URL, Title, Author string
+	ChangeURL               string // may be empty
+	Evidence                []string
+	At                      time.Time
 }

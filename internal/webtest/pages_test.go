@@ -49,7 +49,7 @@ func settle(t *testing.T, w *harness.World) town {
 	return town{
 		mira: mira, connection: page, incident: red,
 		own: []string{page, page + "/history", page + "/deliveries", page + "/deliveries?outcome=failed", page + "/deliveries/" + delivery,
-			page + "/disconnect", red, channel, channel + "/delete", "/connections/" + broken.ID},
+			page + "/disconnect", page + "/rules", red, channel, channel + "/delete", "/connections/" + broken.ID},
 		everybody: []string{"/incidents", "/incidents?status=resolved", "/incidents?by=owner&severity=high&branch=main", "/incidents?text=nowhere",
 			"/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
 			"/settings/accounts", "/settings/accounts/github/forget", "/settings/tokens", "/settings/notifications"},
