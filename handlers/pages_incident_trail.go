@@ -34,7 +34,7 @@ func incidentEvidence(i store.IncidentDetail) (web.IncidentEvidence, error) {
 	}
 	e.Run, e.RunURL, e.At = runName(o), o.URL, o.FinishedAt
 	slices.SortStableFunc(jobs, func(a, b store.FailedJob) int {
-		return int(boolToInt(b.Fingerprint == i.Fingerprint) - boolToInt(a.Fingerprint == i.Fingerprint))
+		return boolToInt(b.Fingerprint == i.Fingerprint) - boolToInt(a.Fingerprint == i.Fingerprint)
 	})
 	own := slices.ContainsFunc(jobs, func(j store.FailedJob) bool { return j.Fingerprint == i.Fingerprint })
 	for n, j := range jobs {
