@@ -27,6 +27,10 @@ func (d Deps) mountPages(mux *http.ServeMux) {
 	mux.Handle("GET /events", d.forViewer(d.follow))
 	mux.Handle("GET /incidents", d.forViewer(d.showIncidents))
 	mux.Handle("GET "+trendsPath, d.forViewer(d.showTrends))
+	mux.Handle("GET "+incidentPagePath+"{id}", d.forViewer(d.showIncidentPage))
+	for kind := range incidentActs {
+		mux.Handle("POST "+incidentPagePath+"{id}/"+string(kind), d.forViewer(d.actOnIncident(kind)))
+	}
 	mux.Handle("GET /repositories", d.forViewer(d.showConnections))
 	mux.Handle("GET "+choosePath, d.forViewer(d.showChoices))
 	mux.Handle("POST "+choosePath, d.forViewer(d.connectByForm))
@@ -35,11 +39,14 @@ func (d Deps) mountPages(mux *http.ServeMux) {
 	mux.Handle("GET "+connectionPagePath+"{id}/deliveries", d.forViewer(d.showDeliveriesPage))
 	mux.Handle("GET "+connectionPagePath+"{id}/deliveries/{delivery}", d.forViewer(d.showDeliveryPage))
 	mux.Handle("POST "+connectionPagePath+"{id}/deliveries/{delivery}/replay", d.forViewer(d.replayByForm))
+	mux.Handle("GET "+connectionPagePath+"{id}/rules", d.forViewer(d.showRulesPage))
+	mux.Handle("POST "+connectionPagePath+"{id}/rules", d.forViewer(d.rulesByForm))
 	mux.Handle("GET "+connectionPagePath+"{id}/disconnect", d.forViewer(d.confirmDisconnect))
 	mux.Handle("POST "+connectionPagePath+"{id}/disconnect", d.forViewer(d.disconnectByForm))
 	for name, act := range connectionActs {
 		mux.Handle("POST "+connectionPagePath+"{id}/"+name, d.forViewer(d.actByForm(act)))
 	}
+	d.mountChannels(mux)
 	mux.Handle("GET /settings", http.RedirectHandler(accountsPath, http.StatusSeeOther))
 	mux.Handle("GET "+accountsPath, d.forViewer(d.showAccounts))
 	mux.Handle("GET "+accountsPath+"/{provider}/forget", d.forViewer(d.confirmForget))

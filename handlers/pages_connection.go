@@ -62,6 +62,7 @@ func connectionTabs(id, current string) []web.Tab {
 		{Label: "Webhook", Path: path, Current: current == ""},
 		{Label: "Deliveries", Path: path + "/deliveries", Current: current == "deliveries"},
 		{Label: "History", Path: path + "/history", Current: current == "history"},
+		{Label: "Owners", Path: path + "/rules", Current: current == "rules"},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/store"
 	"github.com/devflowfix/devflowfix/internal/telemetry"
 	"github.com/devflowfix/devflowfix/internal/web"
@@ -16,6 +17,7 @@ import (
 const (
 	operationsPath = "/ops"
 	parkedPath     = "/ops/connections"
+	failingPath    = "/ops/channels"
 	auditPath      = "/ops/audit"
 )
 
@@ -23,6 +25,7 @@ const (
 func (d Deps) mountOperations(mux *http.ServeMux) {
 	mux.Handle("GET "+operationsPath, d.operator(d.adapt(d.showOperations)))
 	mux.Handle("GET "+parkedPath, d.operator(d.adapt(d.showParked)))
+	mux.Handle("GET "+failingPath, d.operator(d.adapt(d.showFailingChannels)))
 	mux.Handle("GET "+auditPath, d.operator(d.adapt(d.showAuditPage)))
 }
 
@@ -31,6 +34,7 @@ func operationsTabs(current string) []web.Tab {
 	return []web.Tab{
 		{Label: "Overview", Path: operationsPath, Current: current == operationsPath},
 		{Label: "Connections", Path: parkedPath, Current: current == parkedPath},
+		{Label: "Channels", Path: failingPath, Current: current == failingPath},
 		{Label: "Audit", Path: auditPath, Current: current == auditPath},
 		{Label: "GitHub App", Path: appDeskPath, Current: current == appDeskPath},
 	}
@@ -42,7 +46,7 @@ func (d Deps) showOperations(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := web.OperationsPage{Frame: d.frame(r, web.Operations, "Operations"), Tabs: operationsTabs(operationsPath), Figures: figures(o, d.Now())}
+	page := web.OperationsPage{Frame: d.frame(r, web.Operations, "Operations"), Tabs: operationsTabs(operationsPath), Figures: append(figures(o, d.Now()), d.rateFigures()...)}
 	stats, err := d.Queue.Stats(r.Context())
 	if err != nil {
 		page.Trouble = fault.Sentence(err)
@@ -67,6 +71,24 @@ func figures(o store.Operations, now time.Time) []web.Figure {
 	}
 	if o.SpilledAt != nil {
 		list[3].Detail += ", the oldest for " + milliseconds(float64(now.Sub(*o.SpilledAt).Milliseconds()))
+	}
+	return list
+}
+
+// rateToWarn is the part of a forge's rate limit below which it is short.
+const rateToWarn = 0.2
+
+// rateFigures are how much of the forges' rate limits is left.
+func (d Deps) rateFigures() []web.Figure {
+	left := d.Metrics.RateLeft()
+	var list []web.Figure
+	for _, p := range []forge.Provider{forge.GitHub, forge.GitLab} {
+		f := web.Figure{Label: p.Title() + "'s rate limit", Value: "–", Detail: "not asked by this process lately"}
+		if ratio, known := left[string(p)]; known {
+			f.Value, f.Detail = strconv.Itoa(int(ratio*100))+" %", "left to the credential with the least, by this process"
+			f.Tone = toneIf(ratio < rateToWarn, web.Warn)
+		}
+		list = append(list, f)
 	}
 	return list
 }
@@ -127,6 +149,24 @@ func (d Deps) showParked(w http.ResponseWriter, r *http.Request) error {
 	for _, c := range list {
 		page.List = append(page.List, web.ParkedRow{
 			ID: c.ID, Forge: c.Provider.Title(), FullName: c.FullName, Owner: c.OwnerName, Code: c.Code, Message: c.Message, Since: c.Since, NextTry: c.NextTry,
+		})
+	}
+	return d.show(w, r, page)
+}
+
+// mostFailing is how many channels the page of those that fail has.
+const mostFailing = 200
+
+// showFailingChannels lists the notification channels that do not get through.
+func (d Deps) showFailingChannels(w http.ResponseWriter, r *http.Request) error {
+	list, err := d.Store.FailingChannels(r.Context(), mostFailing)
+	if err != nil {
+		return err
+	}
+	page := web.FailingChannelsPage{Frame: d.frame(r, web.Operations, "Channels that do not get through"), Tabs: operationsTabs(failingPath), Most: mostFailing}
+	for _, c := range list {
+		page.List = append(page.List, web.FailingChannelRow{
+			ID: c.ID, Kind: kindTitles[c.Kind], LeadsTo: c.LeadsTo, User: c.UserName, Error: c.Error, State: channelState(c.Status), Since: c.Since, Waiting: c.Waiting,
 		})
 	}
 	return d.show(w, r, page)

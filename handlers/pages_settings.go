@@ -19,6 +19,7 @@ const (
 // settingsTabs are the pages of the settings.
 func settingsTabs(current string) []web.Tab {
 	return []web.Tab{
+		{Label: "Notifications", Path: channelsPath, Current: current == channelsPath},
 		{Label: "Forge accounts", Path: accountsPath, Current: current == accountsPath},
 		{Label: "API tokens", Path: tokenPagePath, Current: current == tokenPagePath},
 	}

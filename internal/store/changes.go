@@ -19,12 +19,13 @@ type ChangeKind string
 const (
 	ConnectionChanged ChangeKind = "connection"
 	IncidentChanged   ChangeKind = "incident"
+	ChannelChanged    ChangeKind = "channel"
 )
 
 // Change says that something which people look at is not as it was.
 type Change struct {
 	Kind   ChangeKind `json:"kind"`
-	Topic  string     `json:"topic"`   // the connection
+	Topic  string     `json:"topic"`   // the connection, or the channel
 	UserID string     `json:"user_id"` // whom alone it concerns; empty: whoever sees the connection
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/notify"
 )
 
 // Operations are the figures that operators watch, from all processes.
@@ -76,6 +77,34 @@ func (s *Store) ParkedConnections(ctx context.Context, limit int) ([]Parked, err
 		WHERE c.webhook_error IS NOT NULL ORDER BY c.health_since, c.id LIMIT $1`, limit)
 	if err != nil {
 		return nil, fmt.Errorf("parked connections: %w", classify(err))
+	}
+	return list, nil
+}
+
+// FailingChannel is a notification channel that does not get through, as
+// operators see it: without where it leads beyond its host.
+type FailingChannel struct {
+	ID       string             `db:"id"`
+	Kind     notify.ChannelKind `db:"kind"`
+	LeadsTo  string             `db:"leads_to"`
+	UserName string             `db:"user_name"`
+	Status   notify.Status      `db:"status"`
+	Error    string             `db:"error"`
+	Since    *time.Time         `db:"failing_since"`
+	Waiting  int                `db:"waiting"` // notices
+}
+
+// FailingChannels lists the channels that failed at the last attempt, longest
+// ago first, at most limit.
+func (s *Store) FailingChannels(ctx context.Context, limit int) ([]FailingChannel, error) {
+	list := []FailingChannel{}
+	err := s.db.SelectContext(ctx, &list, `
+		SELECT c.id, c.kind, c.leads_to, u.name AS user_name, c.status, c.error, c.failing_since,
+			(SELECT count(*) FROM notification_notices n WHERE n.channel_id = c.id AND n.outcome = 'waiting') AS waiting
+		FROM notification_channels c JOIN users u ON u.id = c.user_id
+		WHERE c.failing_since IS NOT NULL ORDER BY c.failing_since, c.id LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("failing channels: %w", classify(err))
 	}
 	return list, nil
 }

@@ -51,8 +51,8 @@ func drawRuns(t *rapid.T) []incident.Run {
 	return runs
 }
 
-// learn adds a run to its scope as the workers do.
-func (w *world) learn(scope store.Scope, r incident.Run) error {
+// tell adds a run to its scope as the workers do.
+func (w *world) tell(scope store.Scope, r incident.Run) error {
 	run := forge.Run{ID: r.ID, Attempt: r.Attempt, Number: r.Number, Workflow: r.Workflow, WorkflowKey: r.Workflow, Verdict: r.Verdict,
 		Branch: scope.Branch, SHA: r.SHA, CreatedAt: r.CreatedAt, FinishedAt: r.FinishedAt}
 	for wants := true; wants; {
@@ -106,7 +106,7 @@ func TestAPartOfAScopeTellsWhatTheWholeTells(t *testing.T) {
 		})
 		runs := drawRuns(rt)
 		for _, r := range rapid.Permutation(runs).Draw(rt, "order") {
-			if err := w.learn(scope, r); err != nil {
+			if err := w.tell(scope, r); err != nil {
 				rt.Fatal(err)
 			}
 		}

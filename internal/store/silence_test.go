@@ -50,7 +50,7 @@ func TestIncidentsOfWhichNothingIsHeardEnd(t *testing.T) {
 			}
 			failed := run(0, forge.Failed, "ci")
 			failed.Failed = []incident.Failure{{JobID: int64(n + 1), Job: "a (1.25)", Fingerprint: "x"}}
-			if err := w.learn(scope, failed); err != nil {
+			if err := w.tell(scope, failed); err != nil {
 				t.Fatal(err)
 			}
 			for i := range 3 {
@@ -63,7 +63,7 @@ func TestIncidentsOfWhichNothingIsHeardEnd(t *testing.T) {
 				}
 				passed := run(i+1, forge.Passed, workflow)
 				passed.Passed = tt.passed
-				if err := w.learn(scope, passed); err != nil {
+				if err := w.tell(scope, passed); err != nil {
 					t.Fatal(err)
 				}
 				w.inTx(func(tx *store.Tx) error {
@@ -110,7 +110,7 @@ func TestAChangeEndsOnce(t *testing.T) {
 	fail := func(id int64, created time.Time) {
 		r := incident.Run{Position: incident.Position{CreatedAt: created, Number: id, RunKey: incident.RunKey{ID: id, Attempt: 1}}, Workflow: "ci",
 			Verdict: forge.Failed, SHA: fmt.Sprintf("c%02d", id), FinishedAt: created, Known: true, Failed: []incident.Failure{{JobID: id, Job: "a", Fingerprint: "x"}}}
-		if err := w.learn(scope, r); err != nil {
+		if err := w.tell(scope, r); err != nil {
 			t.Fatal(err)
 		}
 	}

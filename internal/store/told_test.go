@@ -12,8 +12,8 @@ import (
 	"github.com/devflowfix/devflowfix/internal/store"
 )
 
-// red is an incident of a connection and its only entry.
-func (w *world) red(c store.Connection) (id string, entry int64) {
+// failing is an incident of a connection and its only entry.
+func (w *world) failing(c store.Connection) (id string, entry int64) {
 	w.Helper()
 	w.fail(c, run(7))
 	if err := w.db.GetContext(w.Context(), &id, `SELECT id FROM incidents WHERE connection_id = $1`, c.ID); err != nil {
@@ -32,7 +32,7 @@ func TestANoticeIsForThoseWhoSeeTheConnection(t *testing.T) {
 	w := start(t)
 	ann, bob, cid, dan := w.user("ann"), w.user("bob"), w.user("cid"), w.user("dan")
 	w.own("eve", 1)
-	id, entry := w.red(w.connect(wanted(ann, nil)))
+	id, entry := w.failing(w.connect(wanted(ann, nil)))
 	notices := store.NewNotices(w.Store, page)
 	n, users, err := notices.Notice(t.Context(), id, entry)
 	if err != nil || !slices.Equal(users, []string{ann}) {
@@ -58,7 +58,7 @@ func TestANoticeIsForThoseWhoSeeTheConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, entry = w.red(installed)
+	id, entry = w.failing(installed)
 	if _, users, err = notices.Notice(t.Context(), id, entry); err != nil || !slices.Equal(users, []string{bob}) {
 		t.Errorf("an installation's: %v, want %s, %v", users, bob, err)
 	}
@@ -77,7 +77,7 @@ func TestANoticeIsForThoseWhoSeeTheConnection(t *testing.T) {
 func TestTellingKeepsWhatPeopleKnow(t *testing.T) {
 	t.Parallel()
 	w := start(t)
-	id, entry := w.red(w.connect(wanted(w.user("ann"), nil)))
+	id, entry := w.failing(w.connect(wanted(w.user("ann"), nil)))
 	telling := func(at time.Time) (got notify.Telling) {
 		t.Helper()
 		w.inTx(func(tx *store.Tx) error {
@@ -120,7 +120,7 @@ func TestOneConnectionOfARepositoryReports(t *testing.T) {
 	second := w.connect(wanted(w.user("bob"), nil))
 	notices := store.NewNotices(w.Store, page)
 	scopeOf := func(c store.Connection) (id int64) {
-		w.red(c)
+		w.failing(c)
 		if err := w.db.GetContext(t.Context(), &id, `SELECT id FROM scopes WHERE connection_id = $1`, c.ID); err != nil {
 			t.Fatal(err)
 		}

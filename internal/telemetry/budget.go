@@ -83,16 +83,28 @@ func (b *budgets) turn(provider string) *leastOf {
 	return l
 }
 
+// RateLeft is the part of each forge's rate limit that is left to the token or
+// installation with the least, as this process was told lately, by provider.
+func (m *Metrics) RateLeft() map[string]float64 { return m.budgets.left() }
+
+func (b *budgets) left() map[string]float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	left := map[string]float64{}
+	for provider := range b.least {
+		if l := b.turn(provider); l != nil {
+			left[provider] = min(l.current, l.past)
+		}
+	}
+	return left
+}
+
 // Describe names the metric.
 func (b *budgets) Describe(out chan<- *prometheus.Desc) { out <- b.desc }
 
 // Collect tells it for each forge that was asked lately.
 func (b *budgets) Collect(out chan<- prometheus.Metric) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for provider := range b.least {
-		if l := b.turn(provider); l != nil {
-			out <- prometheus.MustNewConstMetric(b.desc, prometheus.GaugeValue, min(l.current, l.past), provider)
-		}
+	for provider, left := range b.left() {
+		out <- prometheus.MustNewConstMetric(b.desc, prometheus.GaugeValue, left, provider)
 	}
 }

@@ -63,3 +63,21 @@ type AuditRow struct {
 }
 
 func (AuditPage) template() string { return "audit.html" }
+
+// FailingChannelsPage lists the notification channels that do not get through.
+type FailingChannelsPage struct {
+	Frame
+	Tabs []Tab
+	List []FailingChannelRow
+	Most int // how many are shown at the most
+}
+
+// FailingChannelRow is one of them.
+type FailingChannelRow struct {
+	ID, Kind, LeadsTo, User, Error string
+	State                          State
+	Since                          *time.Time
+	Waiting                        int
+}
+
+func (FailingChannelsPage) template() string { return "failing.html" }

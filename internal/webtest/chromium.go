@@ -130,7 +130,7 @@ func (w *Window) Fill(name, text string) {
 	w.tb.Helper()
 	w.until("there is an input "+name, func() bool {
 		filled, err := ask[bool](w, `(() => {
-			const found = document.querySelector("input:not([type=hidden])[name=`+name+`]");
+			const found = document.querySelector("input:not([type=hidden])[name=`+name+`], textarea[name=`+name+`]");
 			if (found) found.value = `+strconv.Quote(text)+`;
 			return Boolean(found);
 		})()`)

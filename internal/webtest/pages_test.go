@@ -17,6 +17,7 @@ import (
 type town struct {
 	mira       *harness.Browser
 	connection string   // the page of a healthy one
+	incident   string   // the page of one that is red
 	own        []string // pages of what is mira's
 	everybody  []string // pages that each user has
 	operators  []string
@@ -35,15 +36,24 @@ func settle(t *testing.T, w *harness.World) town {
 	w.Play(harness.Run{Provider: forgesim.GitHub, Repository: "acme/shop", Branch: "main", Conclusion: "failure"})
 	w.Eventually("an incident", func() bool { return len(program.Incidents("acme/shop")) == 1 })
 	w.Eventually("a broken hook", func() bool { return program.Connection(broken.ID).Health == "failing" })
-	page := "/connections/" + shop.ID
+	w.Play(harness.Run{Provider: forgesim.GitHub, Repository: "acme/shop", Branch: "main", Conclusion: "failure"})
+	w.Eventually("evidence", func() bool { return len(program.Incident(program.Incidents("acme/shop")[0].ID).FailedJobs) > 0 })
+	page, red := "/connections/"+shop.ID, "/incidents/"+program.Incidents("acme/shop")[0].ID
 	delivery := w.Rows(`SELECT delivery_id FROM deliveries WHERE scope = $1 AND event = 'workflow_run' LIMIT 1`, shop.ID)[0]
+	var made struct {
+		ID string `json:"id"`
+	}
+	program.Call(http.MethodPost, "/api/v2/notifications/channels", map[string]any{"kind": "webhook", "name": "war room", "url": "https://127.0.0.1:1/hook"}, &made)
+	w.Rows(`UPDATE notification_channels SET status = 'failing', failing_since = now(), error = 'The receiver answers 500. Look into its log.' RETURNING id`)
+	channel := "/settings/notifications/" + made.ID
 	return town{
-		mira: mira, connection: page,
+		mira: mira, connection: page, incident: red,
 		own: []string{page, page + "/history", page + "/deliveries", page + "/deliveries?outcome=failed", page + "/deliveries/" + delivery,
-			page + "/disconnect", "/connections/" + broken.ID},
-		everybody: []string{"/trends", "/trends?by=week&repository=acme%2Fshop", "/incidents", "/incidents?status=resolved", "/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
-			"/settings/accounts", "/settings/accounts/github/forget", "/settings/tokens"},
-		operators: []string{"/ops", "/ops/connections", "/ops/audit", "/ops/audit?action=none", "/ops/github-app"},
+			page + "/disconnect", page + "/rules", red, channel, channel + "/delete", "/connections/" + broken.ID},
+		everybody: []string{"/incidents", "/incidents?status=resolved", "/incidents?by=owner&severity=high&branch=main", "/incidents?text=nowhere",
+			"/trends", "/trends?by=week&repository=acme%2Fshop", "/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
+			"/settings/accounts", "/settings/accounts/github/forget", "/settings/tokens", "/settings/notifications"},
+		operators: []string{"/ops", "/ops/connections", "/ops/channels", "/ops/audit", "/ops/audit?action=none", "/ops/github-app"},
 	}
 }
 
@@ -73,7 +83,7 @@ func TestNobodyIsShutOut(t *testing.T) {
 	inspect(t, newcomer, axe, "/trends", "no-trends")
 	here := settle(t, w)
 	b := person(t, w, "mira")
-	ids := regexp.MustCompile(`rpc_\w+`)
+	ids := regexp.MustCompile(`(rpc|inc|ntc)_\w+`)
 	for _, path := range here.all() {
 		name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(ids.ReplaceAllString(path, "one"), "-"), "-")
 		if path == "/" {
@@ -90,6 +100,9 @@ func TestNobodyIsShutOut(t *testing.T) {
 func inspect(t *testing.T, b *webtest.Window, axe, path, name string) {
 	t.Helper()
 	b.Open(path)
+	if title := webtest.Ask[string](b, `document.title`); strings.Contains(title, http.StatusText(http.StatusInternalServerError)) {
+		t.Fatalf("%s is %s", path, title)
+	}
 	for _, look := range looks {
 		b.Look(look.width, look.dark)
 		if look.axe {
@@ -125,6 +138,9 @@ func TestPagesAreLight(t *testing.T) {
 	here := settle(t, w)
 	for _, path := range here.all() {
 		a := here.mira.Get(path)
+		if a.Status >= http.StatusInternalServerError {
+			t.Errorf("%s: %d", path, a.Status)
+		}
 		weight := len(a.Body)
 		for _, asset := range assets.FindAllSubmatch(a.Body, -1) {
 			file := here.mira.Get(string(asset[1]))
@@ -154,6 +170,10 @@ func TestHostileNamesNeverBecomeMarkup(t *testing.T) {
 		`UPDATE hook_entries SET reason = $1, actor = $1, kind = $1 RETURNING connection_id`,
 		`UPDATE incidents SET title = $1, owner = $1, branch = $1, workflow = $1 RETURNING id`,
 		`UPDATE run_days SET workflow = $1 RETURNING connection_id`,
+		`UPDATE incidents SET headline = $1, job = $1, fingerprint_key = $1, owner_rule = $1 RETURNING id`,
+		`UPDATE incident_entries SET reason = $1, actor = $1, kind = $1 RETURNING incident_id`,
+		`UPDATE runs SET commit_title = $1, author = $1, title = $1, url = 'javascript:' || $1, jobs = replace(jobs::text, '"name": "', '"name": "<x-evil>')::jsonb RETURNING connection_id`,
+		`UPDATE notification_channels SET name = $1, leads_to = $1, error = $1, hint = $1 RETURNING id`,
 		`UPDATE users SET name = $1 RETURNING id`,
 		`UPDATE grants SET login = $1, scopes = ARRAY[$1] RETURNING login`,
 		`UPDATE audit_entries SET actor = $1, target = $1, action = $1, address = $1, detail = jsonb_build_object('x', $1::text) RETURNING actor`,

@@ -54,10 +54,30 @@ function replace(part, fresh, askedAt) {
     return;
   }
   const focus = part.contains(document.activeElement) ? document.activeElement.id : "";
+  // What somebody has opened stays open, and what they look at stays in its
+  // place, whatever is put in before it.
+  for (const d of part.querySelectorAll("details[id]")) {
+    const same = fresh.querySelector("#" + CSS.escape(d.id));
+    if (same) same.open = d.open;
+  }
+  const sideways = [...part.querySelectorAll(".scroll")].map((s) => s.scrollLeft);
+  const kept = lookedAt(part, focus);
+  const top = kept?.getBoundingClientRect().top;
   part.replaceWith(document.adoptNode(fresh));
   fresh.shownAt = askedAt;
   htmx.process(fresh);
   if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
+  fresh.querySelectorAll(".scroll").forEach((s, n) => (s.scrollLeft = sideways[n] ?? 0));
+  const now = kept && document.getElementById(kept.id)?.getBoundingClientRect().top;
+  if (now !== undefined && now !== null && now !== top) scrollBy({ top: now - top, behavior: "instant" });
+}
+
+// lookedAt is what has the focus in a part, or else its first row on the screen
+// when the page is scrolled.
+function lookedAt(part, focus) {
+  if (focus) return document.getElementById(focus);
+  if (scrollY === 0) return null;
+  return [...part.querySelectorAll("[id]")].find((e) => e.getBoundingClientRect().top >= 0) ?? null;
 }
 
 function later(parts) {
@@ -138,9 +158,91 @@ document.addEventListener("htmx:afterSettle", (e) => {
   if (e.detail.elt?.id !== "main") return;
   const notice = document.getElementById("notice");
   document.getElementById("announcer").textContent = notice ? notice.textContent : document.title;
-  if (!document.activeElement || document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
+  if (!document.activeElement || document.activeElement === document.body) {
+    const row = lastRow && e.detail.requestConfig?.verb === "post" ? document.getElementById(lastRow) : null;
+    (row ?? document.getElementById("main")).focus({ preventScroll: true });
+  }
+  prepare();
   if (!e.detail.requestConfig?.triggeringEvent || e.detail.requestConfig.verb === "get") scrollTo(0, 0);
 });
+
+// Forms whose choices act at once, and addresses without what is empty.
+document.addEventListener("change", (e) => {
+  if (e.target.matches("[data-submits]")) e.target.form.requestSubmit();
+});
+document.addEventListener("formdata", (e) => {
+  if (e.target.method !== "get") return;
+  for (const [name, value] of [...e.formData]) if (value === "") e.formData.delete(name);
+});
+
+// Lists are walked with single keys: the focus goes from row to row, so that
+// every program that reads the screen aloud follows. Who does not want the keys
+// switches them off, and this browser remembers.
+const keysOff = "devflowfix-keys-off";
+let lastRow = ""; // which had the focus last
+
+function keyed() {
+  return localStorage.getItem(keysOff) === null;
+}
+
+function step(by) {
+  const rows = [...document.querySelectorAll("[data-row]")];
+  if (rows.length === 0) return false;
+  const at = rows.findIndex((r) => r.closest("tr").contains(document.activeElement) || r.id === lastRow);
+  const next = rows[at < 0 ? 0 : Math.min(Math.max(at + by, 0), rows.length - 1)];
+  next.focus({ preventScroll: true });
+  next.closest("tr").scrollIntoView({ block: "nearest" });
+  return true;
+}
+
+function acknowledge() {
+  const row = document.getElementById(lastRow)?.closest("tr");
+  const button = row ? row.querySelector("[data-acknowledge]") : document.getElementById("acknowledge");
+  button?.click();
+  return Boolean(button);
+}
+
+function search() {
+  const field = document.querySelector("[data-search]");
+  field?.focus();
+  field?.select();
+  return Boolean(field);
+}
+
+function showKeys() {
+  const dialog = document.getElementById("keys");
+  if (!dialog) return false;
+  document.getElementById("keys-on").checked = keyed();
+  dialog.showModal();
+  return true;
+}
+
+const keys = { j: () => step(1), k: () => step(-1), a: acknowledge, "/": search, "?": showKeys };
+
+document.addEventListener("keydown", (e) => {
+  const act = keys[e.key];
+  if (!act || e.ctrlKey || e.metaKey || e.altKey || e.isComposing || !keyed()) return;
+  if (e.target.closest?.("input, textarea, select, dialog")) return;
+  if (act()) e.preventDefault();
+});
+document.addEventListener("focusin", (e) => {
+  const row = e.target.closest?.("tr")?.querySelector("[data-row]");
+  if (row) lastRow = row.id;
+});
+document.addEventListener("change", (e) => {
+  if (e.target.id !== "keys-on") return;
+  if (e.target.checked) localStorage.removeItem(keysOff);
+  else localStorage.setItem(keysOff, "1");
+});
+document.addEventListener("click", (e) => {
+  if (e.target.closest?.("[data-keys]")) showKeys();
+});
+
+// What needs this script is shown when it runs.
+function prepare() {
+  for (const button of document.querySelectorAll("[data-keys]")) button.hidden = false;
+}
+prepare();
 
 // Figures that nobody tells of are asked for every few seconds.
 setInterval(() => bring([...document.querySelectorAll("[data-poll]")]), 5000);
