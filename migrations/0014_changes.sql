@@ -1,7 +1,6 @@
 -- +goose Up
 
--- Finds the other runs of a commit, and the failed ones among many.
-CREATE INDEX runs_sha ON runs (scope_id, sha);
+-- Finds the failed runs among many.
 CREATE INDEX runs_failed ON runs (scope_id, run_created_at) WHERE verdict = 'failed';
 CREATE INDEX occurrences_scope ON occurrences (scope_id) WHERE job_id = 0;
 
@@ -15,7 +14,7 @@ ALTER TABLE scopes
 ALTER TABLE incidents ADD COLUMN broken_base text REFERENCES incidents ON DELETE SET NULL;
 CREATE INDEX incidents_broken_base ON incidents (broken_base) WHERE broken_base IS NOT NULL;
 -- What the sweeps look at.
-CREATE INDEX incidents_unresolved ON incidents (last_seen_at) WHERE status <> 'resolved';
+CREATE INDEX incidents_silent ON incidents (last_seen_at) WHERE status <> 'resolved';
 
 -- The jobs of a run that were there, but said nothing: skipped or cancelled.
 ALTER TABLE runs ADD COLUMN idle_jobs text[] NOT NULL DEFAULT '{}';

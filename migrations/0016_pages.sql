@@ -36,6 +36,5 @@ CREATE TRIGGER announce_channel_rows
 
 -- What the list of incidents, and one incident's relations, are found by.
 CREATE INDEX incidents_unresolved ON incidents (connection_id) WHERE status <> 'resolved';
-CREATE INDEX incidents_resolved ON incidents (resolved_at) WHERE status = 'resolved';
 CREATE INDEX incidents_opened ON incidents (opened_at DESC, id DESC);
 CREATE INDEX incidents_recurrence ON incidents (recurrence_of) WHERE recurrence_of IS NOT NULL;

@@ -96,12 +96,13 @@ type Placement struct {
 // many are new. The times of an incident are those of its runs, so that they
 // do not depend on when deliveries came.
 func (tx *Tx) SaveChanges(ctx context.Context, p Placement, changes []incident.Change) (int, error) {
+	if len(changes) == 0 {
+		return 0, tx.dropWholes(ctx, p.Scope)
+	}
 	opened := 0
-	ids := map[*incident.Incident]string{}
-	for _, c := range changes {
-		if c.Incident != nil {
-			ids[c.Incident] = c.ID
-		}
+	fingerprints, err := tx.fingerprintsOf(ctx, changes)
+	if err != nil {
+		return 0, err
 	}
 	if len(changes) > 1 {
 		if err := tx.release(ctx, changes); err != nil {
@@ -121,9 +122,12 @@ func (tx *Tx) SaveChanges(ctx context.Context, p Placement, changes []incident.C
 				return 0, err
 			}
 		}
-		if err := tx.saveChange(ctx, p, c, ids[c.Incident.Recurs]); err != nil {
+		if err := tx.saveChange(ctx, p, c); err != nil {
 			return 0, err
 		}
+	}
+	if err := tx.linkRecurrences(ctx, p.Scope, fingerprints); err != nil {
+		return 0, err
 	}
 	return opened, tx.dropWholes(ctx, p.Scope)
 }
@@ -162,13 +166,13 @@ func (tx *Tx) insertIncident(ctx context.Context, p Placement, c incident.Change
 	return nil
 }
 
-func (tx *Tx) saveChange(ctx context.Context, p Placement, c incident.Change, recurs string) error {
+func (tx *Tx) saveChange(ctx context.Context, p Placement, c incident.Change) error {
 	if len(c.Added) > 0 {
 		if err := tx.hold(ctx, p.Scope.ConnectionID, c.ID, c.Added); err != nil {
 			return err
 		}
 	}
-	if err := tx.settle(ctx, p.Scope.ConnectionID, c, recurs); err != nil {
+	if err := tx.settle(ctx, p.Scope.ConnectionID, c); err != nil {
 		return err
 	}
 	for _, step := range c.Steps {
@@ -182,7 +186,7 @@ func (tx *Tx) saveChange(ctx context.Context, p Placement, c incident.Change, re
 
 // settle writes what was derived of an incident, under what people have done
 // about it.
-func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change, recurs string) error {
+func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change) error {
 	i := c.Incident
 	var reason incident.Reason
 	var ended *time.Time
@@ -202,19 +206,15 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 	}
 	_, err := tx.tx.ExecContext(ctx, `
 		UPDATE incidents i SET
-			fingerprint  = $3, episode = $4, is_flaky = $5, status = $6, run_status = $15,
+			fingerprint  = $3, episode = $4, is_flaky = $5, status = $6, run_status = $14,
 			opened_at    = $7, last_seen_at = $8, resolution = $9, resolved_at = $10,
 			resolved_run_id = NULLIF($11::bigint, 0), resolved_attempt = NULLIF($12::bigint, 0),
 			resolved_sha = COALESCE((SELECT sha FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
 			resolved_url = COALESCE((SELECT url FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
-			recurrence_of = COALESCE(NULLIF($13, ''), (
-				-- The one before may have ended long before what was read of the scope.
-				SELECT p.id FROM incidents p WHERE p.connection_id = $2 AND p.fingerprint = $3 AND p.scope_id = i.scope_id
-					AND p.id <> i.id AND p.opened_at < $7 AND p.resolution <> 'duplicate' ORDER BY p.opened_at DESC LIMIT 1)),
-			duplicate_of = NULL, first_run_created_at = $14
+			duplicate_of = NULL, first_run_created_at = $13
 		WHERE id = $1`,
 		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, i.Status.Handled(h), i.Occurrences[0].FinishedAt,
-		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, recurs, i.Occurrences[0].CreatedAt, i.Status)
+		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, i.Occurrences[0].CreatedAt, i.Status)
 	if err != nil {
 		return fmt.Errorf("settle incident %s: %w", c.ID, classify(err))
 	}
