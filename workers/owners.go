@@ -92,15 +92,30 @@ func (d Deps) addCodeowners(ctx context.Context, c store.Connection, o *store.Ow
 		}
 		o.Branch = repo.DefaultBranch
 	}
-	file, err := d.Store.Codeowners(ctx, c.ID, o.Branch)
-	if fault.Is(err, fault.NotFound) || err == nil && d.Now().Sub(file.ReadAt) > codeownersLife {
-		file, err = d.readCodeowners(ctx, c, o.Branch)
+	file, isFresh, err := d.keptCodeowners(ctx, c, o.Branch)
+	if err == nil && !isFresh {
+		// One reads it; who waited for that finds it.
+		err = d.Store.WithLock(ctx, "codeowners:"+c.ID+":"+o.Branch, func(ctx context.Context) error {
+			if file, isFresh, err = d.keptCodeowners(ctx, c, o.Branch); err == nil && !isFresh {
+				file, err = d.readCodeowners(ctx, c, o.Branch)
+			}
+			return err
+		})
 	}
 	if err != nil {
 		return err
 	}
 	o.AddCodeowners(file)
 	return nil
+}
+
+// keptCodeowners is the file as it was last read, and whether that will do.
+func (d Deps) keptCodeowners(ctx context.Context, c store.Connection, branch string) (store.CodeownersFile, bool, error) {
+	file, err := d.Store.Codeowners(ctx, c.ID, branch)
+	if fault.Is(err, fault.NotFound) {
+		return file, false, nil
+	}
+	return file, err == nil && d.Now().Sub(file.ReadAt) <= codeownersLife, err
 }
 
 // readCodeowners reads the CODEOWNERS file of a branch's head from where the

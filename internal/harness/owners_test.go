@@ -81,6 +81,7 @@ func TestAnIncidentIsOwnedByCodeownersThenByARuleThenByWhomAPersonAssigns(t *tes
 			c := ann.Connect(f.provider, f.repository)
 			path := codeownersAt[f.provider]
 			pushTo(t, w, f.provider, f.repository, forgesim.PushSpec{Files: map[string]string{path: "* @acme/everybody\n/tests/ @acme/checkout\n"}})
+			w.Settled() // the push has the file read anew
 
 			runOn(t, w, forgesim.RunSpec{Provider: f.provider, Repository: f.repository})
 			i := onlyIncident(t, w, ann, f.repository, "an owner by CODEOWNERS", ownedBy("@acme/checkout"))

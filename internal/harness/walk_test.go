@@ -50,6 +50,24 @@ var visits = []visit{
 	{operation: "list-incidents", other: 200, owner: 200},
 	{operation: "list-incidents", query: "repository=acme/secret", other: 200, owner: 200},
 	{operation: "show-incident", of: "incident", owner: 200},
+	{operation: "export-incidents", query: "format=csv", other: 200, owner: 200},
+	{operation: "acknowledge-incident", of: "incident", owner: 200},
+	{operation: "unacknowledge-incident", of: "incident", owner: 200},
+	{operation: "assign-incident", of: "incident", body: `{"assignee":"me"}`, owner: 200},
+	{operation: "snooze-incident", of: "incident", body: `{"count":3}`, owner: 200},
+	{operation: "unsnooze-incident", of: "incident", owner: 200},
+	{operation: "comment-incident", of: "incident", body: `{"note":"a word"}`, owner: 200},
+	{operation: "merge-incident", of: "incident", body: `{"into":"inc_nothing"}`, owner: 422},
+	{operation: "split-incident", of: "incident", body: `{"jobs":["none"]}`, owner: 422},
+	{operation: "resolve-incident", of: "incident", owner: 200},
+	{operation: "reopen-incident", of: "incident", owner: 200},
+	{operation: "list-prs", other: 200, owner: 200},
+	{operation: "list-prs", query: "repository=acme/secret", other: 200, owner: 200},
+	{operation: "show-pr", of: "fix", owner: 200},
+	{operation: "show-pr-stats", other: 200, owner: 200},
+	{operation: "show-routing-rules", of: "connection", owner: 200},
+	{operation: "set-routing-rules", of: "connection", body: `{"rules":[{"owner":"@acme/secret-team"}]}`, owner: 200},
+	{operation: "preview-routing-rules", of: "connection", body: `{"files":["a.go"]}`, owner: 200},
 	{operation: "list-runs", other: 200, owner: 200},
 	{operation: "list-runs", query: "repository=acme/secret", other: 200, owner: 200},
 	{operation: "show-run", of: "run", owner: 200},
@@ -113,9 +131,12 @@ func startWalk(t *testing.T) (w *walk, ann, bob, root *harness.User) {
 	var channel struct{ ID, Secret string }
 	ann.Call(http.MethodPost, "/api/v2/notifications/channels", map[string]any{"kind": "webhook", "name": "ann's own", "url": w.SimURL + "/nowhere"}, &channel)
 	w.ids = map[string]string{"channel": channel.ID, "connection": c.ID, "incident": ann.Incidents("acme/secret")[0].ID, "token": token.ID,
-		"run":      w.Rows(`SELECT connection_id || '.' || run_id || '.' || attempt FROM runs`)[0],
+		"run": w.Rows(`SELECT connection_id || '.' || run_id || '.' || attempt FROM runs`)[0],
+		"fix": w.Rows(`
+			INSERT INTO fix_changes (id, connection_id, kind, state, number, branch, target_branch)
+			SELECT 'fix_of_ann', id, 'linked', 'open', 1, 'mend', 'main' FROM repository_connections RETURNING id`)[0],
 		"delivery": w.Sim.Deliveries()[0].GUID}
-	w.foreign = []string{ann.ID, c.ID, w.ids["incident"], token.ID, token.Hint + `"`, "acme/secret", channel.ID, "ann's own", channel.Secret}
+	w.foreign = []string{ann.ID, c.ID, w.ids["incident"], token.ID, token.Hint + `"`, "acme/secret", channel.ID, "ann's own", channel.Secret, "fix_of_ann", "@acme/secret-team"}
 	return w, ann, bob, root
 }
 

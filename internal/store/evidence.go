@@ -153,7 +153,7 @@ func (s *Store) ShowJobs(ctx context.Context, connectionID string, key incident.
 
 // ShowJobs is the same within a transaction.
 func (tx *Tx) ShowJobs(ctx context.Context, connectionID string, key incident.RunKey, jobs []FailedJob, state string) error {
-	encoded, err := marshal(jobs)
+	encoded, err := marshal(append([]FailedJob{}, jobs...)) // none is an empty list
 	if err != nil {
 		return err
 	}

@@ -172,10 +172,14 @@ func (tx *Tx) saveChange(ctx context.Context, p Placement, c incident.Change) er
 			return err
 		}
 	}
-	if err := tx.settle(ctx, p.Scope.ConnectionID, c); err != nil {
+	h, err := tx.settle(ctx, p.Scope.ConnectionID, c)
+	if err != nil {
 		return err
 	}
 	for _, step := range c.Steps {
+		if h.Excused && (step.Kind == incident.Confirmed || step.Kind == incident.Doubted) {
+			continue // it stays suspected, however often it fails
+		}
 		actor, reason := p.By.entry(c.ID, step)
 		if err := tx.AddEntry(ctx, c.ID, string(step.Kind), actor, reason, step.Cause); err != nil {
 			return err
@@ -185,8 +189,8 @@ func (tx *Tx) saveChange(ctx context.Context, p Placement, c incident.Change) er
 }
 
 // settle writes what was derived of an incident, under what people have done
-// about it.
-func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change) error {
+// about it, which it returns.
+func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change) (incident.Handling, error) {
 	i := c.Incident
 	var reason incident.Reason
 	var ended *time.Time
@@ -201,7 +205,7 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 	if !c.New {
 		var err error
 		if h, err = tx.handling(ctx, c.ID, i.Episode); err != nil {
-			return err
+			return h, err
 		}
 	}
 	_, err := tx.tx.ExecContext(ctx, `
@@ -216,17 +220,17 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, i.Status.Handled(h), i.Occurrences[0].FinishedAt,
 		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, i.Occurrences[0].CreatedAt, i.Status)
 	if err != nil {
-		return fmt.Errorf("settle incident %s: %w", c.ID, classify(err))
+		return h, fmt.Errorf("settle incident %s: %w", c.ID, classify(err))
 	}
 	reopened := slices.ContainsFunc(c.Steps, func(s incident.Step) bool { return s.Kind == incident.Reopened })
 	if i.Resolution == nil && !reopened {
-		return nil
+		return h, nil
 	}
 	// The end wakes it, and so does a new episode.
 	if _, err := tx.tx.ExecContext(ctx, `UPDATE incidents SET `+awake+` WHERE id = $1 AND snoozed_at IS NOT NULL`, c.ID); err != nil {
-		return fmt.Errorf("wake incident %s: %w", c.ID, classify(err))
+		return h, fmt.Errorf("wake incident %s: %w", c.ID, classify(err))
 	}
-	return nil
+	return h, nil
 }
 
 // quiet are the kinds of entries of which nobody is told.
