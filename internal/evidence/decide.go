@@ -181,6 +181,34 @@ func repoFile(file string) string {
 	return strings.TrimPrefix(stripRoot(strings.ReplaceAll(file, `\`, "/")), "./")
 }
 
+// codeHosts are where a module's path has an owner and a repository.
+var codeHosts = []string{"github.com", "gitlab.com", "bitbucket.org", "codeberg.org"}
+
+// majorVersion is the end of the path of a Go module from version 2 on.
+var majorVersion = regexp.MustCompile(`^v[2-9]\d*$`)
+
+// inPackage places a file that Go names without its folder, by the import path
+// of its package. How much of that is the module's path is a guess: host, owner
+// and repository, or what stands in front of the first folder.
+func inPackage(file, importPath string) string {
+	if importPath == "" || strings.Contains(file, "/") {
+		return file
+	}
+	folders := strings.Split(importPath, "/")
+	module := 1
+	switch {
+	case slices.Contains(codeHosts, folders[0]):
+		module = 3
+	case strings.Contains(folders[0], "."):
+		module = 2
+	}
+	folders = folders[min(module, len(folders)):]
+	if len(folders) > 0 && majorVersion.MatchString(folders[0]) {
+		folders = folders[1:]
+	}
+	return path.Join(append(folders, file)...)
+}
+
 // A run in which many tests fail has one cause: more than manyTests, or
 // manyShare of all, if that is several.
 const (
@@ -277,7 +305,7 @@ func (e *Explanation) fromRule(l *log, m *match) {
 func captured(m *match) (parts []string, named bool) {
 	for _, name := range slices.Sorted(func(yield func(string) bool) {
 		for name := range m.captures {
-			if name != "line" && !yield(name) {
+			if name != "line" && name != "import" && !yield(name) {
 				return
 			}
 		}

@@ -73,7 +73,7 @@ func TestWhatALogTells(t *testing.T) {
 		test     string
 	}{
 		{"pytest", "pytest", evidence.CategoryTest, "tests/test_api.py::TestUser::test_rename failed: AssertionError: assert 500 == 200", "tests/test_api.py", "tests/test_api.py::TestUser::test_rename"},
-		{"go", "go-test", evidence.CategoryTest, "TestStore/get failed: ", "store_test.go", "TestStore/get"},
+		{"go", "go-test", evidence.CategoryTest, "TestStore/get failed: ", "internal/store/store_test.go", "TestStore/get"},
 		{"cargo", "rustc", evidence.CategoryCompile, "src/lib.rs: cannot find value `count` in this scope (E0425)", "src/lib.rs", ""},
 		{"jest", "jest-test", evidence.CategoryTest, "sum › adds numbers failed", "src/sum.test.ts", "sum › adds numbers"},
 		{"eslint", "eslint", evidence.CategoryLint, "src/app.js: 'config' is assigned a value but never used (no-unused-vars)", "src/app.js", ""},

@@ -196,7 +196,7 @@ func (r *rule) find(lines []line, at int, text, lower string) (match, bool) {
 		n.look(lines, at, m.captures)
 	}
 	if file := m.captures["file"]; file != "" {
-		m.captures["file"] = repoFile(file)
+		m.captures["file"] = inPackage(repoFile(file), m.captures["import"])
 	}
 	if r.Requires != "" && m.captures[r.Requires] == "" {
 		return match{}, false

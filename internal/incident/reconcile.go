@@ -172,7 +172,7 @@ func (m matches) compare(i *Incident, s Stored) Change {
 		held[key] = true
 	}
 	if i.Fingerprint != s.Fingerprint {
-		c.Steps = append(c.Steps, Step{Kind: Identified, Reason: "it is known now what failed: " + i.Fingerprint, Cause: i.Occurrences[0].Key()})
+		c.Steps = append(c.Steps, Step{Kind: Identified, Reason: "it is known now what failed", Cause: i.Occurrences[0].Key()})
 	}
 	for _, o := range i.Occurrences {
 		if held[o.Key()] {
