@@ -49,25 +49,25 @@ func (w *World) Unfinished() int {
 	return n
 }
 
-// perTask is how long a task may take that waits when a story begins to wait
-// for all, with what follows from it: a delivery asks for evidence, and that for
-// an assessment. Like Takeover it is far beyond what it takes.
+// perTask is how long a task may take while a story waits for all. Like
+// Takeover it is far beyond what it takes.
 const perTask = 200 * time.Millisecond
 
 // Finish hurries everything until nothing is left to do. It waits the longer the
-// more there is at first: when much has broken for long, thousands of deliveries
-// wait. A test that ends for it says what is left.
+// more there is at a time: when much has broken for long, a sweep finds thousands
+// of deliveries. A test that ends for it says what is left.
 func (w *World) Finish(what string) {
 	w.tb.Helper()
-	first := w.Unfinished()
-	wait := Takeover + time.Duration(first)*perTask
-	done := w.await(wait, func() bool {
+	start, most := time.Now(), 0
+	w.await(time.Hour, func() bool {
 		w.Hurry()
-		return w.Unfinished() == 0
+		left := w.Unfinished()
+		most = max(most, left)
+		if took := time.Since(start); took > Takeover+time.Duration(most)*perTask {
+			w.tb.Fatalf("%s: of %d tasks there are %d after %s:\n%s", what, most, left, took, strings.Join(w.left(), "\n"))
+		}
+		return left == 0
 	})
-	if !done {
-		w.tb.Fatalf("%s: of %d tasks there are %d after %s:\n%s", what, first, w.Unfinished(), wait, strings.Join(w.left(), "\n"))
-	}
 }
 
 // left tells of tasks that wait, run, or are to run again, at most a page of
