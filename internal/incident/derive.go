@@ -27,8 +27,9 @@ const (
 	Superseded Reason = "superseded" // the change has a newer commit that did not fail like this
 	Manual     Reason = "manual"
 	Duplicate  Reason = "duplicate"
-	Stale      Reason = "stale"    // nothing was heard of its signals for long: not fixed, unknown
-	Obsolete   Reason = "obsolete" // the job, the branch or the change is gone
+	Stale      Reason = "stale"       // nothing was heard of its signals for long: not fixed, unknown
+	Obsolete   Reason = "obsolete"    // the job, the branch or the change is gone
+	BaseMended Reason = "base_mended" // it was the failure of the branch that the change goes to, which is mended
 )
 
 // OccurrenceKey identifies a failed job of a run. JobID is zero for a run whose
