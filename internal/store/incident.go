@@ -238,7 +238,7 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 var quiet = map[string]bool{
 	string(incident.Occurred): true, string(incident.Aged): true, SeverityChanged: true, ReportRefused: true,
 	EntryBrokenBase: true, EntrySeenOnChange: true, EntryTouched: true,
-	entryRerun: true, EntryFixWithheld: true, EntryFixWithdrawn: true,
+	entryRerun: true, EntryConfirming: true, EntryUnconfirmed: true, EntryFixWithheld: true, EntryFixWithdrawn: true,
 }
 
 // AddEntry adds a line to an incident's history, and has the incident assessed
