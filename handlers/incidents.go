@@ -52,7 +52,7 @@ type IncidentSummary struct {
 	Specificity  evidence.Specificity `json:"specificity" enum:"high,medium,low" doc:"How much an equal fingerprint means."`
 	Episode      int                  `json:"episode" doc:"How often it was opened: more than 1 when it came back within five days."`
 	IsFlaky      bool                 `json:"is_flaky" doc:"One of its jobs has failed and passed on the same commits."`
-	Resolution   string               `json:"resolution" doc:"Why it is resolved: green, reverted, flaky, superseded, manual, duplicate, stale or obsolete."`
+	Resolution   string               `json:"resolution" doc:"Why it is resolved: green, reverted, flaky, superseded, manual, duplicate, stale, obsolete or base_mended."`
 	RecurrenceOf *string              `json:"recurrence_of" doc:"The incident that it repeats after more than five days."`
 	Owner        string               `json:"owner"`
 	OwnerRule    string               `json:"owner_rule" doc:"The rule that chose the owner."`

@@ -48,5 +48,5 @@ func (d Deps) assess(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	d.send(ctx, tasks)
-	return nil
+	return d.endMended(ctx, a.Connection, want.IncidentID)
 }

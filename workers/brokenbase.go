@@ -1,6 +1,7 @@
 package workers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -61,6 +62,33 @@ func (d Deps) isExcuse(ctx context.Context, c store.Connection, run forge.Run, b
 	}
 	own, err := d.cameWith(ctx, c, b)
 	return err == nil && !own, err
+}
+
+// attach says of the incidents of a run whether they are the base's. Only of a
+// run that has just been looked at is it known.
+func (d Deps) attach(ctx context.Context, tx *store.Tx, c store.Connection, settled store.SettledRun, excuses []store.BaseFailure) error {
+	if settled.Known || settled.Run.Verdict != forge.Failed {
+		return nil
+	}
+	key := incident.RunKey{ID: settled.Run.ID, Attempt: settled.Run.Attempt}
+	return cmp.Or(tx.AttachToBase(ctx, c.ID, key, excuses), tx.DetachFromBase(ctx, c.ID, key, excuses))
+}
+
+// endMended ends what changes failed of because of their base, once that is
+// mended: their authors have nothing to do but to bring them up to date.
+func (d Deps) endMended(ctx context.Context, c store.Connection, incidentID string) error {
+	scopes, err := d.Store.MendedScopes(ctx, incidentID)
+	if err != nil {
+		return err
+	}
+	for _, scope := range scopes {
+		tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error { return tx.EndMended(ctx, c, scope, incidentID, d.Now()) })
+		if err != nil {
+			return err
+		}
+		d.send(ctx, tasks)
+	}
+	return nil
 }
 
 // isKnownToContain asks the forge once whether a commit contains another. What

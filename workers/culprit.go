@@ -1,11 +1,13 @@
 package workers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/fix"
 	"github.com/devflowfix/devflowfix/internal/forge"
 	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -14,17 +16,19 @@ import (
 const (
 	rangeCommits  = 20 // of a range that are looked at one by one
 	rangeFiles    = 1000
+	keptMessage   = 16 << 10 // bytes
 	shownSuspects = 10
 	greensAsked   = 3 // runs that passed as a whole, and are asked for their jobs
 )
 
-// findCulprit says which commit may have broken an incident's first signal.
-func (d Deps) findCulprit(ctx context.Context, incidentID string, c store.Connection) (store.CulpritRecord, error) {
+// findCulprit finds out what there is to know of which commit has broken an
+// incident's first signal.
+func (d Deps) findCulprit(ctx context.Context, incidentID string, c store.Connection) (store.Blame, error) {
 	var b store.Blame
 	var err error
 	for range greensAsked + 1 {
 		if b, err = d.Store.Blame(ctx, incidentID); err != nil {
-			return store.CulpritRecord{}, err
+			return b, err
 		}
 		base, _, reason := b.Range()
 		if reason != "" || base.Known || b.Job == "" {
@@ -32,17 +36,23 @@ func (d Deps) findCulprit(ctx context.Context, incidentID string, c store.Connec
 		}
 		// It passed as a whole. Did this job run at all?
 		if err := d.learnJobs(ctx, c, base.RunKey); err != nil {
-			return store.CulpritRecord{}, err
+			return b, err
 		}
 	}
 	if base, head, reason := b.Range(); reason == "" && (base.Known || b.Job == "") {
 		commits, err := d.commitRange(ctx, c, base.SHA, head.SHA)
 		if err != nil {
-			return store.CulpritRecord{}, err
+			return b, err
 		}
 		b.Commits = &commits
 	}
-	return recordCulprit(b), nil
+	return b, nil
+}
+
+// revertible is what a revert has to know of a culprit that is sure.
+func revertible(c incident.Culprit) fix.Culprit {
+	s := c.Suspects[0]
+	return fix.Culprit{SHA: s.SHA, State: string(c.State), Author: cmp.Or(s.Author, s.AuthorName), At: s.At, Message: s.Message}
 }
 
 // learnJobs finds out which jobs of a run that passed ran.
@@ -106,7 +116,7 @@ func readRange(ctx context.Context, f forge.Forge, repo forge.Repository, base, 
 			}
 		}
 		out.Commits = append(out.Commits, incident.RangeCommit{
-			SHA: commit.SHA, Title: commit.Title, Author: commit.Author, AuthorName: commit.AuthorName, At: commit.At.UTC(),
+			SHA: commit.SHA, Title: commit.Title, Message: lastPart(commit.Message), Author: commit.Author, AuthorName: commit.AuthorName, At: commit.At.UTC(),
 			Files: files[:min(len(files), rangeFiles)],
 		})
 	}
@@ -114,6 +124,11 @@ func readRange(ctx context.Context, f forge.Forge, repo forge.Repository, base, 
 		return out, addChange(ctx, f, repo, &out.Commits[0])
 	}
 	return out, nil
+}
+
+// lastPart is what is kept of a commit's message: its end, where trailers are.
+func lastPart(message string) string {
+	return strings.ToValidUTF8(message[max(0, len(message)-keptMessage):], "")
 }
 
 // addChange adds the change that brought a commit, and its author where the

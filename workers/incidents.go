@@ -172,7 +172,7 @@ func (d Deps) judge(ctx context.Context, c store.Connection, settled store.Settl
 			if err := tx.Describe(ctx, c.ID, key, found.shown); err != nil {
 				return err
 			}
-			if err := tx.AttachToBase(ctx, c.ID, key, found.excuses); err != nil {
+			if err := d.attach(ctx, tx, c, settled, found.excuses); err != nil {
 				return err
 			}
 			if err := tx.AssessIncidentsOf(ctx, c.ID, key, time.Time{}); err != nil {

@@ -3,11 +3,13 @@ package workers
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/incident"
 	"github.com/devflowfix/devflowfix/internal/owner"
 	"github.com/devflowfix/devflowfix/internal/queue"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -36,9 +38,17 @@ func (d Deps) place(ctx context.Context, incidentID string, c store.Connection) 
 	if o.IsChosen && !o.IsOpen {
 		return nil
 	}
-	culprit, err := d.findCulprit(ctx, incidentID, c)
+	blame, err := d.findCulprit(ctx, incidentID, c)
+	isKnown := err == nil
 	if err = insisted(ctx, "culprit not looked for", err); err != nil {
 		return err
+	}
+	var culprit store.CulpritRecord
+	if isKnown {
+		culprit = recordCulprit(blame)
+	}
+	if culprit.State == incident.CulpritProbable && o.IsOpen {
+		culprit.Reason = strings.TrimSpace(culprit.Reason + " " + d.confirm(ctx, incidentID, c, blame))
 	}
 	o.Facts.Culprit, o.Facts.CulpritState = culprit.Author, string(culprit.State)
 	if o.Facts.Manual == "" {
@@ -50,8 +60,14 @@ func (d Deps) place(ctx context.Context, incidentID string, c store.Connection) 
 	choice := owner.Choose(o.Facts)
 	tasks, err := d.Store.InTx(ctx, func(tx *store.Tx) error {
 		if culprit.State != "" {
-			if err := tx.SaveCulprit(ctx, incidentID, culprit); err != nil {
+			confirmed, err := tx.SaveCulprit(ctx, incidentID, culprit)
+			if err != nil {
 				return err
+			}
+			if confirmed {
+				if err := d.proposeRevert(ctx, tx, incidentID, revertible(blame.Culprit())); err != nil {
+					return err
+				}
 			}
 		}
 		return tx.SaveOwner(ctx, incidentID, choice)

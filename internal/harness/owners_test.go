@@ -191,7 +191,7 @@ func TestACulpritThatIsAloneBecomesProbableAndThenConfirmed(t *testing.T) {
 	t.Parallel()
 	w := harness.Start(t, harness.Options{})
 	ann := w.User("ann")
-	ann.Connect("github", "acme/shop")
+	ann.Change(ann.Connect("github", "acme/shop").ID, map[string]any{"auto_pr_enabled": false}) // people run it again
 	run := func(spec forgesim.RunSpec) int64 {
 		spec.Provider, spec.Repository = "github", "acme/shop"
 		return runOn(t, w, spec)
@@ -211,6 +211,10 @@ func TestACulpritThatIsAloneBecomesProbableAndThenConfirmed(t *testing.T) {
 	i := onlyIncident(t, w, ann, "acme/shop", "a probable culprit", func(i harness.Incident) bool { return i.Culprit.State == "probable" })
 	if i.Culprit.Author != "@mira-lund" || i.Owner != "@mira-lund" || i.OwnerRule != "author of the probable culprit" {
 		t.Errorf("owner %q by %q, culprit %+v", i.Owner, i.OwnerRule, i.Culprit)
+	}
+
+	if !strings.Contains(i.Culprit.Reason, "auto_pr_enabled") {
+		t.Errorf("it does not say why it is not run again: %q", i.Culprit.Reason)
 	}
 
 	// Somebody runs the commit before it again.

@@ -68,7 +68,8 @@ type CommitRange struct {
 type RangeCommit struct {
 	SHA        string    `json:"sha"`
 	Title      string    `json:"title"`
-	Author     string    `json:"author"` // login; empty when it is not known
+	Message    string    `json:"message"` // whole, or its first part
+	Author     string    `json:"author"`  // login; empty when it is not known
 	AuthorName string    `json:"author_name"`
 	At         time.Time `json:"at"`
 	Files      []string  `json:"files"`
@@ -166,25 +167,56 @@ func (b Blame) Culprit() Culprit {
 	return c
 }
 
-// convict says how sure it is of a commit that is alone in its range.
-func (b Blame) convict(base, head Trial) (CulpritState, string) {
+// Retrial is a run that would tell more of a culprit by being run again.
+type Retrial struct {
+	Trial
+	IsParent bool // of the commit before the culprit
+}
+
+// Retrials are the runs whose job has to run again to confirm a culprit that is
+// probable: its own, unless it has failed twice, and that of the commit before
+// it, unless that has passed since.
+func (b Blame) Retrials() []Retrial {
+	if b.Culprit().State != CulpritProbable {
+		return nil
+	}
+	base, head, _ := b.Range()
+	failedAgain, passedAgain := b.tried(base, head)
+	var out []Retrial
+	if !failedAgain && head.ID > 0 { // checks of our own have ids below zero
+		out = append(out, Retrial{Trial: head})
+	}
+	if !passedAgain && base.ID > 0 {
+		out = append(out, Retrial{Trial: base, IsParent: true})
+	}
+	return out
+}
+
+// tried reports whether the suspect has failed again, and whether the commit
+// before it has passed again since.
+func (b Blame) tried(base, head Trial) (failedAgain, passedAgain bool) {
 	again := 0 // failures of the suspect itself
 	for _, t := range b.Failures {
 		if t.SHA == head.SHA {
 			again++
 		}
 	}
-	parentAgain := slices.ContainsFunc(b.Passes, func(t Trial) bool {
+	return again >= 2, slices.ContainsFunc(b.Passes, func(t Trial) bool {
 		return t.SHA == base.SHA && t.FinishedAt.After(head.FinishedAt)
 	})
+}
+
+// convict says how sure it is of a commit that is alone in its range.
+func (b Blame) convict(base, head Trial) (CulpritState, string) {
+	failedAgain, passedAgain := b.tried(base, head)
 	switch {
 	case b.Low:
 		return CulpritSuspect, "The log does not tell what failed, so two failures need not be the same."
 	case len(b.Failures) < 2:
 		return CulpritSuspect, "It has failed once; it takes a second failure."
-	case !b.PassedAfter && !parentAgain:
+	case !b.PassedAfter && !passedAgain:
 		return CulpritSuspect, "The job has not passed anywhere since, so the cause may lie outside of the code."
-	case again < 2 || !parentAgain:
+	case !failedAgain || !passedAgain:
 		return CulpritProbable, "Not confirmed: it takes another failure of this commit and another success of the one before it, by running both again."
 	default:
 		return CulpritConfirmed, "This commit has failed again, and the one before it has passed again."

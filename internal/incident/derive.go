@@ -27,8 +27,9 @@ const (
 	Superseded Reason = "superseded" // the change has a newer commit that did not fail like this
 	Manual     Reason = "manual"
 	Duplicate  Reason = "duplicate"
-	Stale      Reason = "stale"    // nothing was heard of its signals for long: not fixed, unknown
-	Obsolete   Reason = "obsolete" // the job, the branch or the change is gone
+	Stale      Reason = "stale"       // nothing was heard of its signals for long: not fixed, unknown
+	Obsolete   Reason = "obsolete"    // the job, the branch or the change is gone
+	BaseMended Reason = "base_mended" // it was the failure of the branch that the change goes to, which is mended
 )
 
 // OccurrenceKey identifies a failed job of a run. JobID is zero for a run whose
@@ -249,7 +250,7 @@ func (d *derivation) pass(r Run, job string) {
 		s.passes = append(s.passes, r.SHA)
 		if s.green = enough(s.passes, flaky); s.green {
 			s.same = r.SHA == s.failedSHA
-			i.endIfGreen(r)
+			i.endIfGreen(r, d.Undone[r.SHA])
 		}
 	}
 }
@@ -264,7 +265,7 @@ func enough(passes []string, flaky bool) bool {
 	return len(passes) >= 3 && len(commits) >= 2
 }
 
-func (i *Incident) endIfGreen(r Run) {
+func (i *Incident) endIfGreen(r Run, undone string) {
 	same := true
 	for _, s := range i.signals {
 		if !s.green {
@@ -276,7 +277,7 @@ func (i *Incident) endIfGreen(r Run) {
 	switch {
 	case same:
 		end.Reason = Flaky
-	case i.revertedBy(r.Title):
+	case i.revertedBy(r.Title), undone != "" && i.failedOn(undone):
 		end.Reason = Reverted
 	}
 	i.Resolution = end
@@ -289,6 +290,10 @@ func (i *Incident) revertedBy(title string) bool {
 	return ok && slices.ContainsFunc(i.Occurrences, func(o Occurrence) bool {
 		return o.Title != "" && strings.TrimSuffix(undone, `"`) == o.Title
 	})
+}
+
+func (i *Incident) failedOn(sha string) bool {
+	return slices.ContainsFunc(i.Occurrences, func(o Occurrence) bool { return o.SHA == sha })
 }
 
 // wantJobs asks for the jobs of a run that passed as a whole, where an incident

@@ -252,6 +252,7 @@ var reasons = map[Reason]string{
 	Duplicate:  "it is part of another incident",
 	Stale:      "nothing was heard of its jobs for 14 days: whether it is mended is not known",
 	Obsolete:   "the job, the branch or the change that it is about is gone",
+	BaseMended: "it was the failure of the branch that the change goes to, which is mended: the change needs what has mended it",
 }
 
 func ended(i *Incident, kind ChangeKind) Step {

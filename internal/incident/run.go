@@ -141,6 +141,9 @@ type Facts struct {
 	Cuts  []Cut // in any order
 	// Aliases are what people have merged and split, in any order.
 	Aliases []Alias
+	// Undone is, by the commit that merged a revert of ours, the commit that it
+	// undoes.
+	Undone map[string]string
 	// Contains tells what is known of two commits.
 	Contains func(Pair) Answer
 	// Change is true for the runs of a proposed change, whose newer commits

@@ -31,7 +31,9 @@ func CommentBody(all []Incident) string {
 	for _, i := range ended {
 		i = i.cut(500)
 		fmt.Fprintf(&b, "- %s", mdLink(i.URL, i.title()))
-		if i.Reason != "" {
+		if i.BrokenBase != nil {
+			b.WriteString(" – " + notYours(*i.BrokenBase))
+		} else if i.Reason != "" {
 			b.WriteString(" – " + forge.Inert(i.Reason))
 		}
 		b.WriteString("\n")
@@ -56,7 +58,10 @@ var unknownEnds = []string{"manual", "duplicate", "stale", "obsolete"}
 
 func commentHead(open, ended []Incident) string {
 	isUnknown := func(i Incident) bool { return slices.Contains(unknownEnds, i.Resolution) }
+	isOwn := func(i Incident) bool { return i.BrokenBase == nil }
 	switch {
+	case len(open) > 0 && !slices.ContainsFunc(open, isOwn):
+		return "**Not yours**: what fails here fails without this change too"
 	case len(open) == 1:
 		return "**What fails here**"
 	case len(open) > 1:
@@ -87,8 +92,8 @@ func CheckSummary(all []Incident) (title, summary, conclusion string) {
 	var parts []string
 	for _, i := range all {
 		switch {
-		case i.IsResolved():
-		case i.IsFlaky || i.Scope != ScopeChange:
+		case i.IsResolved() && i.Resolution != endedByBase:
+		case i.IsFlaky || i.BrokenBase != nil || i.Scope != ScopeChange:
 			if conclusion == checkSuccess {
 				conclusion = checkNeutral
 			}
@@ -102,6 +107,10 @@ func CheckSummary(all []Incident) (title, summary, conclusion string) {
 	switch {
 	case len(open) == 0:
 		title = "Resolved: " + title
+	case open[0].BrokenBase != nil:
+		title = "Not yours: " + title
+	}
+	switch {
 	case len(open) > 1:
 		title = fmt.Sprintf("%s, and %d more", title, len(open)-1)
 	}
@@ -117,6 +126,10 @@ func incidentMarkdown(i Incident) string {
 		b.WriteString(": " + forge.Inert(i.Reason))
 	}
 	b.WriteString("\n\n")
+	if i.BrokenBase != nil {
+		b.WriteString(notYours(*i.BrokenBase) + "\n\n")
+		i.Owner, i.Culprit, i.SHA, i.Severity = "", "", "", "" // it is nobody's here
+	}
 	if i.Headline != "" && !i.IsResolved() {
 		b.WriteString("> " + mdCode(i.Headline) + "\n\n")
 	}
@@ -138,6 +151,20 @@ func incidentMarkdown(i Incident) string {
 	}
 	b.WriteString(mdRuns(i))
 	return b.String()
+}
+
+// endedByBase is the end of a failure that was the base's: it says nothing of
+// the change, whose commit is red still.
+const endedByBase = "base_mended"
+
+// notYours says whose failure it is that a change fails of too.
+func notYours(b BrokenBase) string {
+	if b.IsMended {
+		return fmt.Sprintf("**Not yours**: it was the failure of %s, which %s. Bring the change up to date to have it mended here too.",
+			mdCode(b.Branch), mdLink(b.URL, "is mended"))
+	}
+	return fmt.Sprintf("**Not yours**: %s fails of the same, on a commit that this change contains. %s",
+		mdCode(b.Branch), mdLink(b.URL, "Its incident"))
 }
 
 func mdRuns(i Incident) string {

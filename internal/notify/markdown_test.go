@@ -28,6 +28,10 @@ func TestWhatACheckConcludes(t *testing.T) {
 	}
 	mended := one(func(i *notify.Incident) { i.Status = "resolved" })
 	flaky := one(func(i *notify.Incident) { i.IsFlaky = true })
+	excused := func(base notify.BrokenBase) notify.Notice {
+		return one(func(i *notify.Incident) { i.BrokenBase = &base })
+	}
+	main := excused(notify.BrokenBase{URL: "https://dff.example/incidents/inc_2", Branch: "main"})
 	tests := []struct {
 		name           string
 		all            []notify.Incident
@@ -40,6 +44,12 @@ func TestWhatACheckConcludes(t *testing.T) {
 		{"one of two mended", incidents(one(nil), mended), "failure", "TestPay fails"},
 		{"flaky", incidents(flaky, mended), "neutral", "TestPay fails"},
 		{"the base branch's", incidents(failed(nil)), "neutral", "TestPay fails"},
+		{"also the base branch's", incidents(main), "neutral", "Not yours: TestPay fails"},
+		{"also the base branch's, and one of its own", incidents(one(nil), main), "failure", "TestPay fails, and 1 more"},
+		{"the base branch's, which is mended", incidents(one(func(i *notify.Incident) {
+			i.Status, i.Resolution = "resolved", "base_mended"
+			i.BrokenBase = &notify.BrokenBase{IsMended: true}
+		})), "neutral", "Resolved: TestPay fails"},
 		{"without a title", incidents(one(func(i *notify.Incident) { i.Title = " \n" })), "failure", "CI fails on main"},
 	}
 	for _, tt := range tests {
@@ -49,6 +59,29 @@ func TestWhatACheckConcludes(t *testing.T) {
 				t.Errorf("%s, %q:\n%s", conclusion, title, summary)
 			}
 		})
+	}
+}
+
+func TestACommentBlamesNobodyForTheFailureOfTheBase(t *testing.T) {
+	excused := func(mended bool) []notify.Incident {
+		return incidents(failed(func(n *notify.Notice) {
+			n.Incident.BrokenBase = &notify.BrokenBase{URL: "https://dff.example/incidents/inc_2", Branch: "@acme/main", IsMended: mended}
+			n.Incident.Culprit = "@mallory"
+		}))
+	}
+	body := notify.CommentBody(excused(false))
+	for _, want := range []string{"**Not yours**: what fails here fails without this change too\n", "**Not yours**: ` @acme/main ` fails of the same", "(<https://dff.example/incidents/inc_2>)", "want 1, got 2"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is not in\n%s", want, body)
+		}
+	}
+	for _, blame := range []string{"Owner", "@ann", "@mallory", "Commit"} {
+		if strings.Contains(body, blame) {
+			t.Errorf("%q is in\n%s", blame, body)
+		}
+	}
+	if body := notify.CommentBody(excused(true)); !strings.Contains(body, "[is mended](<https://dff.example/incidents/inc_2>)") {
+		t.Errorf("it does not say that the base is mended:\n%s", body)
 	}
 }
 

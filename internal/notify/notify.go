@@ -97,6 +97,19 @@ type Incident struct {
 	Occurrences int        `json:"occurrences"`
 	IsFlaky     bool       `json:"is_flaky"`   // it fails and passes on the same commits
 	Resolution  string     `json:"resolution"` // green, flaky, superseded, …; empty while it is not resolved
+
+	// BrokenBase is the incident of the branch that the change goes to, whose
+	// failure it is; nil when it is the change's own. Nobody is told of one that
+	// is not, so only comments and checks show it.
+	BrokenBase *BrokenBase `json:"-"`
+}
+
+// BrokenBase is an incident of a branch that changes go to, as it is shown on
+// those of them that fail of the same.
+type BrokenBase struct {
+	URL      string // of its page here
+	Branch   string
+	IsMended bool // it has ended: the change needs what has mended it
 }
 
 // The scopes and states that are looked at here.

@@ -36,15 +36,15 @@ type Announcement struct {
 // The entries that may make an incident an open one or end it, whatever they
 // are told as.
 var (
-	beginnings = []string{"opened", "confirmed", "reopened", "split", "unsnoozed"}
+	beginnings = []string{"opened", "confirmed", "reopened", "split", "own_failure", "unsnoozed"}
 	ends       = []string{"resolved", "reassessed", "merged"}
 )
 
 // kindOf are the kinds of entries that are told while an incident is open. Of
 // any other nobody hears: the next notice shows what it changed.
 var kindOf = map[string]Kind{
-	"acknowledged": Acknowledged, "assigned": Assigned, "owner": Assigned, "fixing": Fixing, "verifying": Verifying, "fix_failed": FixFailed,
-	"snoozed": Snoozed, "unsnoozed": Unsnoozed, "commented": Commented, "known_flaky": Flaky,
+	"acknowledged": Acknowledged, "assigned": Assigned, "owner": Assigned, "fix_linked": Fixing, "fix_merged": Verifying, "fix_failed": FixFailed,
+	"snoozed": Snoozed, "unsnoozed": Unsnoozed, "comment": Commented, "known_flaky": Flaky,
 }
 
 // Choose decides which of the new entries of an incident are told, and returns

@@ -34,7 +34,7 @@ func TestWhichChangesAreTold(t *testing.T) {
 		after   notify.ToldStatus
 	}{
 		{"opened", told("open", ""), []string{"opened", "identified"}, []string{"1:opened"}, notify.ToldOpen},
-		{"only suspected", told("suspected", ""), []string{"opened", "identified", "commented"}, nil, ""},
+		{"only suspected", told("suspected", ""), []string{"opened", "identified", "comment"}, nil, ""},
 		{"confirmed", told("open", ""), []string{"confirmed"}, []string{"1:opened"}, notify.ToldOpen},
 		{"opened and confirmed", told("open", ""), []string{"opened", "confirmed"}, []string{"2:opened"}, notify.ToldOpen},
 		{"split off", told("open", ""), []string{"split"}, []string{"1:opened"}, notify.ToldOpen},
@@ -50,17 +50,17 @@ func TestWhichChangesAreTold(t *testing.T) {
 		{"merged into another", told("resolved", notify.ToldOpen), []string{"merged"}, []string{"1:resolved"}, notify.ToldResolved},
 		{"reopened", told("open", notify.ToldResolved), []string{"reopened"}, []string{"1:reopened"}, notify.ToldOpen},
 		{"resolved and open again before anybody heard", told("open", notify.ToldOpen), []string{"resolved", "reopened"}, nil, notify.ToldOpen},
-		{"its way to a fix", told("verifying", notify.ToldOpen), []string{"acknowledged", "fixing", "verifying"},
+		{"its way to a fix", told("verifying", notify.ToldOpen), []string{"acknowledged", "fix_linked", "fix_merged"},
 			[]string{"1:acknowledged", "2:fixing", "3:verifying"}, notify.ToldOpen},
 		{"a fix that was none", told("open", notify.ToldOpen), []string{"fix_failed"}, []string{"1:fix_failed"}, notify.ToldOpen},
 		{"opened before this was told, then acknowledged", told("acknowledged", ""), []string{"acknowledged"}, []string{"1:acknowledged"}, notify.ToldOpen},
 		{"flaky", told("open", notify.ToldOpen), []string{"known_flaky"}, []string{"1:flaky"}, notify.ToldOpen},
-		{"snoozed", snoozed(told("open", notify.ToldOpen)), []string{"snoozed", "commented", "known_flaky"}, []string{"1:snoozed"}, notify.ToldOpen},
+		{"snoozed", snoozed(told("open", notify.ToldOpen)), []string{"snoozed", "comment", "known_flaky"}, []string{"1:snoozed"}, notify.ToldOpen},
 		{"open again while it is snoozed", snoozed(told("open", notify.ToldResolved)), []string{"reopened"}, nil, notify.ToldResolved},
 		{"the end of such a snooze", told("open", notify.ToldResolved), []string{"unsnoozed"}, []string{"1:reopened"}, notify.ToldOpen},
 		{"the end of another", told("open", notify.ToldOpen), []string{"unsnoozed"}, []string{"1:unsnoozed"}, notify.ToldOpen},
 		{"resolved while it is snoozed", snoozed(told("resolved", notify.ToldOpen)), []string{"resolved"}, []string{"1:resolved"}, notify.ToldResolved},
-		{"a comment after the end", told("resolved", notify.ToldResolved), []string{"commented"}, []string{"1:comment"}, notify.ToldResolved},
+		{"a comment after the end", told("resolved", notify.ToldResolved), []string{"comment"}, []string{"1:comment"}, notify.ToldResolved},
 		{"nothing that is told", told("open", notify.ToldOpen), []string{"identified", "severity", "doubted", "of a later release"}, nil, notify.ToldOpen},
 	}
 	for _, tt := range tests {
@@ -88,7 +88,7 @@ func TestPeopleAlwaysKnowHowItIs(t *testing.T) {
 		var turns []notify.Kind
 		for range rapid.IntRange(1, 30).Draw(t, "changes") {
 			step := rapid.SampledFrom([]struct{ kind, status string }{
-				{"opened", "open"}, {"reopened", "open"}, {"resolved", "resolved"}, {"acknowledged", "acknowledged"}, {"commented", ""}, {"known_flaky", ""},
+				{"opened", "open"}, {"reopened", "open"}, {"resolved", "resolved"}, {"acknowledged", "acknowledged"}, {"comment", ""}, {"known_flaky", ""},
 			}).Draw(t, "change")
 			if step.kind == "acknowledged" && state.Status != "open" || step.status == state.Status {
 				continue

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -99,10 +100,77 @@ func (tx *Tx) AttachToBase(ctx context.Context, connectionID string, key inciden
 	return nil
 }
 
+// DetachFromBase says of the incidents of a run for a change that they are the
+// change's own after all: the run failed of them, and nothing excuses that.
+func (tx *Tx) DetachFromBase(ctx context.Context, connectionID string, key incident.RunKey, excuses []BaseFailure) error {
+	excused := pq.StringArray{}
+	for _, b := range excuses {
+		excused = append(excused, b.Fingerprint)
+	}
+	var ids []string
+	err := tx.tx.SelectContext(ctx, &ids, `
+		UPDATE incidents SET broken_base = NULL
+		WHERE broken_base IS NOT NULL AND status <> 'resolved' AND NOT fingerprint = ANY($4) AND id IN (
+			SELECT incident_id FROM occurrences WHERE connection_id = $1 AND run_id = $2 AND attempt = $3) RETURNING id`,
+		connectionID, key.ID, key.Attempt, excused)
+	if err != nil {
+		return fmt.Errorf("base of run %d.%d: %w", key.ID, key.Attempt, classify(err))
+	}
+	for _, id := range ids {
+		if err := tx.restatus(ctx, id); err != nil {
+			return err
+		}
+		const reason = "it is the change's own: it fails of it without a commit that broke the base, or with the one that mended it"
+		if err := tx.AddEntry(ctx, id, EntryOwnFailure, SystemActor, reason, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// baseMended is true for incidents b whose branch is green again.
+const baseMended = `b.status = 'resolved' AND b.resolution IN ('green', 'reverted')`
+
+// excusedOf selects from the incidents i that are nobody's own on a change, and
+// that end because base $1 is mended, or are $1. What is still being looked at
+// waits: it may be the change's own by now.
+const excusedOf = `
+	FROM incidents i JOIN incidents b ON b.id = i.broken_base
+	WHERE (i.broken_base = $1 OR i.id = $1) AND i.status = 'suspected' AND ` + baseMended + ` AND (
+		SELECT r.evidence = '` + EvidenceReady + `' FROM occurrences o JOIN runs r USING (connection_id, run_id, attempt) WHERE o.incident_id = i.id
+		ORDER BY r.run_created_at DESC, r.number DESC, r.run_id DESC, r.attempt DESC LIMIT 1)`
+
+// MendedScopes are the scopes of changes in which incidents end with that of
+// their base: those that it excuses or, for one that is excused, its own. At
+// most 200.
+func (s *Store) MendedScopes(ctx context.Context, incidentID string) ([]int64, error) {
+	var ids []int64
+	err := s.db.SelectContext(ctx, &ids, `SELECT DISTINCT i.scope_id `+excusedOf+` ORDER BY 1 LIMIT 200`, incidentID)
+	if err != nil {
+		return nil, fmt.Errorf("changes excused by %s: %w", incidentID, classify(err))
+	}
+	return ids, nil
+}
+
+// EndMended ends the incidents of a scope that MendedScopes is about.
+func (tx *Tx) EndMended(ctx context.Context, c Connection, scopeID int64, incidentID string, at time.Time) error {
+	scope, err := tx.lockScopeAt(ctx, c.ID, scopeID)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	err = tx.tx.SelectContext(ctx, &ids, `SELECT i.id `+excusedOf+` AND i.scope_id = $2 ORDER BY i.id`, incidentID, scopeID)
+	if err != nil {
+		return fmt.Errorf("incidents excused by %s: %w", incidentID, classify(err))
+	}
+	return tx.endIncidents(ctx, c, scope, ids, incident.BaseMended, at)
+}
+
 // The kinds of entries that say how an incident and that of another scope
-// belong together. Nobody is told of them.
+// belong together. Nobody is told of them, but of an own failure that is open.
 const (
 	EntryBrokenBase   = "broken_base"
+	EntryOwnFailure   = "own_failure" // it is not the base's after all
 	EntrySeenOnChange = "seen_on_change"
 )
 

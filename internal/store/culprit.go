@@ -240,23 +240,28 @@ func culpritOf(ctx context.Context, db sqlx.QueryerContext, incidentID string) (
 	return record, nil
 }
 
-// SaveCulprit stores what is known of an incident's culprit.
-func (tx *Tx) SaveCulprit(ctx context.Context, incidentID string, r CulpritRecord) error {
+// SaveCulprit stores what is known of an incident's culprit. It reports whether
+// that has become confirmed by it.
+func (tx *Tx) SaveCulprit(ctx context.Context, incidentID string, r CulpritRecord) (confirmed bool, err error) {
 	encoded, err := marshal(r)
 	if err != nil {
-		return err
+		return false, err
 	}
 	sha := ""
 	if len(r.Suspects) > 0 {
 		sha = r.Suspects[0].SHA
 	}
-	_, err = tx.tx.ExecContext(ctx, `
-		UPDATE incidents SET culprit_state = $2, culprit_sha = $3, culprit = $4 WHERE id = $1 AND culprit IS DISTINCT FROM $4::jsonb`,
+	var became []bool
+	err = tx.tx.SelectContext(ctx, &became, `
+		UPDATE incidents i SET culprit_state = $2, culprit_sha = $3, culprit = $4
+		FROM (SELECT id, culprit_state, culprit_sha FROM incidents WHERE id = $1 FOR NO KEY UPDATE) was
+		WHERE i.id = was.id AND i.culprit IS DISTINCT FROM $4::jsonb
+		RETURNING i.culprit_state = 'confirmed' AND (was.culprit_state <> 'confirmed' OR was.culprit_sha <> i.culprit_sha)`,
 		incidentID, r.State, sha, encoded)
 	if err != nil {
-		return fmt.Errorf("culprit of %s: %w", incidentID, classify(err))
+		return false, fmt.Errorf("culprit of %s: %w", incidentID, classify(err))
 	}
-	return nil
+	return len(became) == 1 && became[0], nil
 }
 
 // AssessBlamed has the open incidents assessed that were red first on a commit

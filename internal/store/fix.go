@@ -382,6 +382,23 @@ func (tx *Tx) NoteUndone(ctx context.Context, connectionID string, commits []str
 	return nil
 }
 
+// undone is, by the commit that merged a revert of ours on a scope's branch, the
+// commit that it undoes.
+func (tx *Tx) undone(ctx context.Context, s Scope) (map[string]string, error) {
+	var rows []struct {
+		Merge   string `db:"merge_sha"`
+		Culprit string `db:"culprit_sha"`
+	}
+	err := tx.tx.SelectContext(ctx, &rows, `
+		SELECT merge_sha, culprit_sha FROM fix_changes
+		WHERE connection_id = $1 AND merge_sha <> '' AND kind = 'revert' AND target_branch = $2 ORDER BY created_at DESC LIMIT 100`, s.ConnectionID, s.Branch)
+	undone := map[string]string{}
+	for _, r := range rows {
+		undone[r.Merge] = r.Culprit
+	}
+	return undone, err
+}
+
 func fixFault(id string, err error) error {
 	err = classify(err)
 	if fault.Is(err, fault.NotFound) {

@@ -172,13 +172,13 @@ func (tx *Tx) saveChange(ctx context.Context, p Placement, c incident.Change) er
 			return err
 		}
 	}
-	h, err := tx.settle(ctx, p.Scope.ConnectionID, c)
+	status, err := tx.settle(ctx, p.Scope.ConnectionID, c)
 	if err != nil {
 		return err
 	}
 	for _, step := range c.Steps {
-		if h.Excused && (step.Kind == incident.Confirmed || step.Kind == incident.Doubted) {
-			continue // it stays suspected, however often it fails
+		if step.Kind == incident.Confirmed && status == incident.Suspected {
+			continue // the runs would open it, but it is the base's
 		}
 		actor, reason := p.By.entry(c.ID, step)
 		if err := tx.AddEntry(ctx, c.ID, string(step.Kind), actor, reason, step.Cause); err != nil {
@@ -189,8 +189,8 @@ func (tx *Tx) saveChange(ctx context.Context, p Placement, c incident.Change) er
 }
 
 // settle writes what was derived of an incident, under what people have done
-// about it, which it returns.
-func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change) (incident.Handling, error) {
+// about it, and returns its status.
+func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change) (incident.Status, error) {
 	i := c.Incident
 	var reason incident.Reason
 	var ended *time.Time
@@ -205,9 +205,10 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 	if !c.New {
 		var err error
 		if h, err = tx.handling(ctx, c.ID, i.Episode); err != nil {
-			return h, err
+			return "", err
 		}
 	}
+	status := i.Status.Handled(h)
 	_, err := tx.tx.ExecContext(ctx, `
 		UPDATE incidents i SET
 			fingerprint  = $3, episode = $4, is_flaky = $5, status = $6, run_status = $14,
@@ -217,27 +218,27 @@ func (tx *Tx) settle(ctx context.Context, connectionID string, c incident.Change
 			resolved_url = COALESCE((SELECT url FROM runs WHERE connection_id = $2 AND run_id = $11 AND attempt = $12), ''),
 			duplicate_of = NULL, first_run_created_at = $13
 		WHERE id = $1`,
-		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, i.Status.Handled(h), i.Occurrences[0].FinishedAt,
+		c.ID, connectionID, clean(i.Fingerprint), i.Episode, i.Flaky, status, i.Occurrences[0].FinishedAt,
 		i.Last().FinishedAt, reason, ended, by.ID, by.Attempt, i.Occurrences[0].CreatedAt, i.Status)
 	if err != nil {
-		return h, fmt.Errorf("settle incident %s: %w", c.ID, classify(err))
+		return "", fmt.Errorf("settle incident %s: %w", c.ID, classify(err))
 	}
 	reopened := slices.ContainsFunc(c.Steps, func(s incident.Step) bool { return s.Kind == incident.Reopened })
 	if i.Resolution == nil && !reopened {
-		return h, nil
+		return status, nil
 	}
 	// The end wakes it, and so does a new episode.
 	if _, err := tx.tx.ExecContext(ctx, `UPDATE incidents SET `+awake+` WHERE id = $1 AND snoozed_at IS NOT NULL`, c.ID); err != nil {
-		return h, fmt.Errorf("wake incident %s: %w", c.ID, classify(err))
+		return "", fmt.Errorf("wake incident %s: %w", c.ID, classify(err))
 	}
-	return h, nil
+	return status, nil
 }
 
 // quiet are the kinds of entries of which nobody is told.
 var quiet = map[string]bool{
 	string(incident.Occurred): true, string(incident.Aged): true, SeverityChanged: true, ReportRefused: true,
 	EntryBrokenBase: true, EntrySeenOnChange: true, EntryTouched: true,
-	entryRerun: true, EntryFixWithheld: true, EntryFixWithdrawn: true,
+	entryRerun: true, EntryConfirming: true, EntryUnconfirmed: true, EntryFixWithheld: true, EntryFixWithdrawn: true,
 }
 
 // AddEntry adds a line to an incident's history, and has the incident assessed

@@ -213,6 +213,9 @@ func (tx *Tx) ScopeFacts(ctx context.Context, s Scope, key incident.RunKey) (inc
 	if facts.Aliases, err = tx.scopeAliases(ctx, s); err != nil {
 		return facts, nil, fmt.Errorf("aliases of scope %d: %w", s.ID, classify(err))
 	}
+	if facts.Undone, err = tx.undone(ctx, s); err != nil {
+		return facts, nil, fmt.Errorf("reverts of scope %d: %w", s.ID, classify(err))
+	}
 	facts.Contains, err = tx.relations(ctx, s.ConnectionID, facts.Runs)
 	return facts, stored, err
 }

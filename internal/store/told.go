@@ -75,6 +75,9 @@ type toldRow struct {
 	CommitTitle string      `db:"commit_title"`
 	Author      string      `db:"author"`
 	Jobs        string      `db:"jobs"`
+	Base        string      `db:"broken_base"`
+	BaseBranch  string      `db:"base_branch"`
+	BaseMended  bool        `db:"base_mended"`
 }
 
 // toldColumns are of an incident i, its connection c, its scope s, an entry e
@@ -82,10 +85,12 @@ type toldRow struct {
 const toldColumns = incidentColumns + `,
 	e.told_as, e.at, e.actor, e.reason AS entry_reason, s.kind AS scope, s.change_number,
 	COALESCE((SELECT f.reason FROM incident_entries f WHERE f.incident_id = i.id
-		AND f.kind IN ('opened', 'confirmed', 'doubted', 'reopened', 'split', 'acknowledged', 'fixing', 'verifying', 'fix_failed', 'resolved', 'reassessed', 'merged')
+		AND f.kind IN ('opened', 'confirmed', 'doubted', 'reopened', 'split', 'broken_base', 'own_failure', 'acknowledged', 'fix_linked', 'fix_merged', 'fix_closed', 'fix_failed', 'resolved', 'reassessed', 'merged')
 		ORDER BY f.id DESC LIMIT 1), e.reason) AS state_reason,
 	COALESCE(r.run_id, 0) AS run_id, COALESCE(r.attempt, 0) AS attempt, COALESCE(r.url, '') AS run_url, COALESCE(r.sha, '') AS sha,
-	COALESCE(r.commit_title, '') AS commit_title, COALESCE(r.author, '') AS author, COALESCE(r.jobs, '[]') AS jobs`
+	COALESCE(r.commit_title, '') AS commit_title, COALESCE(r.author, '') AS author, COALESCE(r.jobs, '[]') AS jobs,
+	COALESCE(i.broken_base, '') AS broken_base, COALESCE((SELECT b.branch FROM incidents b WHERE b.id = i.broken_base), '') AS base_branch,
+	COALESCE((SELECT ` + baseMended + ` FROM incidents b WHERE b.id = i.broken_base), false) AS base_mended`
 
 // lastFailure finds the newest run of an incident i that is no stale one.
 const lastFailure = `
@@ -127,6 +132,9 @@ func (n Notices) notice(ctx context.Context, row toldRow) (notify.Notice, error)
 		Owner: row.Owner, OwnerRule: row.OwnerRule, Lines: lines, RunURL: row.RunURL, SHA: row.SHA, CommitTitle: row.CommitTitle,
 		Author: row.Author, OpenedAt: row.OpenedAt.UTC(), ResolvedURL: row.ResolvedURL, Reason: row.StateReason,
 		Occurrences: row.Occurrences, IsFlaky: row.IsFlaky, Resolution: string(row.Resolution),
+	}
+	if row.Base != "" {
+		out.Incident.BrokenBase = &notify.BrokenBase{URL: n.page(row.Base), Branch: row.BaseBranch, IsMended: row.BaseMended}
 	}
 	if row.ResolvedAt != nil {
 		at := row.ResolvedAt.UTC()
