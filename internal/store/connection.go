@@ -107,8 +107,9 @@ const visible = `
 		AND NOT EXISTS (SELECT 1 FROM repository_connections o
 			WHERE o.user_id = $1 AND o.provider = c.provider AND o.repository_id = c.repository_id))`
 
-// listed is visible for lists, where the connections c are found by it.
-const listed = `c.id IN (SELECT s FROM connections_of($1) s)`
+// listed is visible for lists, which find the connections c by it: of an array
+// the planner expects few, and looks each up.
+const listed = `c.id = ANY(ARRAY(SELECT connections_of($1)))`
 
 // HookError decodes the reason of a failed hook; nil when there is none.
 func (c Connection) HookError() *HookError {

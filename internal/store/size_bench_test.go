@@ -327,14 +327,15 @@ const (
 		SELECT s.connection_id, n, 1, s.id, x.workflow::text, 'Workflow ' || x.workflow, n / %[2]d, x.verdict, CASE x.verdict WHEN 'failed' THEN 'failure' ELSE 'success' END,
 			'Add the shop''s vouchers', 'push', encode(sha256(convert_to((n %% %[2]d) || '.' || n / %[2]d / 5, 'UTF8')), 'hex')::char(40),
 			'Add the shop''s vouchers', 'ann', 'https://github.com/acme/shop/actions/runs/' || n, x.at, x.at + x.took, x.at,
-			CASE x.verdict WHEN 'failed' THEN jsonb_build_array(jsonb_build_object('id', n, 'name', 'test', 'lines', repeat('a line ', 100))) ELSE '[]' END,
+			CASE x.verdict WHEN 'failed' THEN jsonb_build_array(jsonb_build_object('id', n, 'name', 'test', 'lines', l.lines)) ELSE '[]' END,
 			CASE x.verdict WHEN 'failed' THEN 'ready' ELSE '' END, true, '{build,test,lint}'
 		FROM generate_series(0, %[1]d - 1) n
 			CROSS JOIN LATERAL (SELECT
 				n / %[2]d %% 3 AS workflow, CASE WHEN hashint4(n) %% 8 = 0 THEN 'failed' ELSE 'passed' END AS verdict,
 				now() - interval '90 days' * (1 - n::float8 / %[1]d) AS at, make_interval(secs => 60 + abs(hashint4(n + 1)) %% 900) AS took,
 				CASE WHEN n / %[2]d %% 3 = 0 THEN 0 ELSE abs(hashint4(n / 7)) %% 10 END AS scope) x
-			-- the scopes of a connection have numbers one after the other
+				CROSS JOIN (SELECT jsonb_agg(jsonb_build_object('number', k, 'text', repeat('a line ', 7), 'error', k = 7)) AS lines FROM generate_series(1, 10) k) l
+		-- the scopes of a connection have numbers one after the other
 			JOIN (SELECT id, connection_id, row_number() OVER (PARTITION BY connection_id ORDER BY id) - 1 AS place FROM scopes) s
 				ON s.connection_id = 'rpc_' || n %% %[2]d AND s.place = x.scope`
 	sizedIncidents = `
