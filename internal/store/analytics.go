@@ -86,7 +86,7 @@ func quantiles(count int, parts pq.Float64Array) Quantiles {
 const (
 	selectSeen = `
 		SELECT c.id, c.provider, c.repository_full_name FROM repository_connections c
-		WHERE ` + visible + ` AND ($2 = '' OR lower(c.repository_full_name) = lower($2))`
+		WHERE ` + listed + ` AND ($2 = '' OR lower(c.repository_full_name) = lower($2))`
 	seenConnections = `seen AS MATERIALIZED (` + selectSeen + `)`
 )
 

@@ -122,7 +122,7 @@ func (s *Store) Board(ctx context.Context, f BoardFilter) ([]BoardRow, error) {
 		return tx.SelectContext(ctx, &list, `
 			SELECT `+incidentColumns+`, `+isSnoozed+` AS is_snoozed, `+mayAct+` AS may_act, `+group+` AS board_group, `+rank+` AS board_rank
 			FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
-			WHERE `+visible+` AND `+boardViews[f.View]+boardConditions+`
+			WHERE `+listed+` AND `+boardViews[f.View]+boardConditions+`
 				AND ($11 = '' OR (`+group+`, `+rank+`) > ($12, $13::int)
 					OR (`+group+`, `+rank+`) = ($12, $13::int) AND (i.opened_at, i.id) < ($14, $11))
 			ORDER BY `+group+`, `+rank+`, i.opened_at DESC, i.id DESC LIMIT $15`,
@@ -167,7 +167,7 @@ func (s *Store) BoardCounts(ctx context.Context, userID string) (map[BoardView]i
 				count(*) FILTER (WHERE `+boardViews[SnoozedNow]+`) AS snoozed,
 				count(*) FILTER (WHERE `+boardViews[ResolvedLately]+`) AS resolved
 			FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
-			WHERE `+visible+` AND (i.status <> 'resolved' OR i.resolved_at > now() - interval '7 days')`, userID)
+			WHERE `+listed+` AND (i.status <> 'resolved' OR i.resolved_at > now() - interval '7 days')`, userID)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("count incidents: %w", classify(err))
@@ -195,7 +195,7 @@ func (s *Store) BoardNames(ctx context.Context, userID string) (BoardNames, erro
 			WITH present AS (
 				SELECT c.repository_full_name, i.branch, i.workflow, ltrim(i.owner, '@') AS owner
 				FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
-				WHERE `+visible+` AND i.status <> 'resolved')
+				WHERE `+listed+` AND i.status <> 'resolved')
 			SELECT ARRAY(SELECT DISTINCT repository_full_name FROM present ORDER BY 1 LIMIT $2) AS repositories,
 				ARRAY(SELECT DISTINCT branch FROM present ORDER BY 1 LIMIT $2) AS branches,
 				ARRAY(SELECT DISTINCT workflow FROM present ORDER BY 1 LIMIT $2) AS workflows,

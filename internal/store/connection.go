@@ -106,6 +106,10 @@ const visible = `
 		AND NOT EXISTS (SELECT 1 FROM repository_connections o
 			WHERE o.user_id = $1 AND o.provider = c.provider AND o.repository_id = c.repository_id))`
 
+// listed is visible for lists, which find the connections c by it: of an array
+// the planner expects few, and looks each up.
+const listed = `c.id = ANY(ARRAY(SELECT connections_of($1)))`
+
 // HookError decodes the reason of a failed hook; nil when there is none.
 func (c Connection) HookError() *HookError {
 	if c.HookErrorJSON == nil {
@@ -228,7 +232,7 @@ func (s *Store) ConnectionsOf(ctx context.Context, userID, fullName, before stri
 	err := s.read(ctx, userID, func(tx *sqlx.Tx) error {
 		return tx.SelectContext(ctx, &list, `
 			SELECT `+connectionColumns+` FROM repository_connections c
-			WHERE `+visible+` AND ($2 = '' OR lower(c.repository_full_name) = lower($2)) AND ($3 = '' OR c.id < $3)
+			WHERE `+listed+` AND ($2 = '' OR lower(c.repository_full_name) = lower($2)) AND ($3 = '' OR c.id < $3)
 			ORDER BY c.id DESC LIMIT $4`,
 			userID, clean(fullName), clean(before), limit)
 	})

@@ -74,7 +74,7 @@ func (s *Store) IncidentsOf(ctx context.Context, f IncidentFilter) ([]Incident, 
 		return tx.SelectContext(ctx, &list, `
 			SELECT `+incidentColumns+`
 			FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
-			WHERE `+visible+`
+			WHERE `+listed+`
 				AND ($2 = '' OR lower(c.repository_full_name) = lower($2))
 				AND CASE $3 WHEN 'red' THEN i.status <> 'resolved' WHEN 'resolved' THEN i.status = 'resolved'
 					WHEN 'snoozed' THEN i.snoozed_at IS NOT NULL ELSE true END

@@ -80,7 +80,7 @@ func (s *Store) FixesOf(ctx context.Context, q FixFilter) ([]Fix, error) {
 	err := s.read(ctx, q.UserID, func(tx *sqlx.Tx) error {
 		return tx.SelectContext(ctx, &list, `
 			SELECT `+fixColumns+` FROM fix_changes f JOIN repository_connections c ON c.id = f.connection_id
-			WHERE `+visible+`
+			WHERE `+listed+`
 				AND ($2 = '' OR lower(c.repository_full_name) = lower($2))
 				AND ($3 = '' OR f.state = $3)
 				AND ($4 = '' OR f.kind = $4)
@@ -136,7 +136,7 @@ func (s *Store) FixStatsOf(ctx context.Context, userID, repository, kind string,
 				count(*) FILTER (WHERE f.state = 'withdrawn') AS withdrawn,
 				percentile_cont(0.5) WITHIN GROUP (ORDER BY EXTRACT(EPOCH FROM f.merged_at - f.opened_at)) FILTER (WHERE f.state = 'merged') AS to_merge
 			FROM fix_changes f JOIN repository_connections c ON c.id = f.connection_id
-			WHERE `+visible+` AND ($2 = '' OR lower(c.repository_full_name) = lower($2)) AND ($3 = '' OR f.kind = $3) AND f.created_at >= $4`,
+			WHERE `+listed+` AND ($2 = '' OR lower(c.repository_full_name) = lower($2)) AND ($3 = '' OR f.kind = $3) AND f.created_at >= $4`,
 			userID, clean(repository), kind, since)
 	})
 	if err != nil {

@@ -82,7 +82,7 @@ func (s *Store) RepositoryStatsOf(ctx context.Context, userID string, since time
 	var stats RepositoryStats
 	err := s.read(ctx, userID, func(tx *sqlx.Tx) error {
 		return tx.GetContext(ctx, &stats, `
-			WITH seen AS (SELECT c.* FROM repository_connections c WHERE `+visible+`)
+			WITH seen AS (SELECT c.* FROM repository_connections c WHERE `+listed+`)
 			SELECT count(*) AS total,
 				count(*) FILTER (WHERE provider = 'github') AS github,
 				count(*) FILTER (WHERE provider = 'gitlab') AS gitlab,
@@ -110,7 +110,7 @@ func (s *Store) TroubledConnections(ctx context.Context, userID string, limit in
 	err := s.read(ctx, userID, func(tx *sqlx.Tx) error {
 		return tx.SelectContext(ctx, &list, `
 			SELECT `+connectionColumns+` FROM repository_connections c
-			WHERE `+visible+` AND c.health IN ('failing', 'silent') ORDER BY c.health_since, c.id LIMIT $2`, userID, limit)
+			WHERE `+listed+` AND c.health IN ('failing', 'silent') ORDER BY c.health_since, c.id LIMIT $2`, userID, limit)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("troubled connections: %w", classify(err))

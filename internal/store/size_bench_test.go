@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/rs/zerolog"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/local"
@@ -19,12 +20,14 @@ import (
 	"github.com/devflowfix/devflowfix/internal/store"
 )
 
-// How much BenchmarkListsAndFigures fills its database with, and where it
-// writes the plans of the queries; nowhere without a folder.
+// How much BenchmarkListsAndFigures fills its database with, where it keeps
+// that for the next time, and where it writes the plans of the queries; nowhere
+// without a folder.
 var (
 	sizeRuns        = flag.Int("size.runs", 200_000, "runs")
 	sizeIncidents   = flag.Int("size.incidents", 10_000, "incidents")
-	sizeConnections = flag.Int("size.connections", 1_000, "connections")
+	sizeConnections = flag.Int("size.connections", 2_000, "connections")
+	sizeFolder      = flag.String("size.folder", "", "folder that keeps the database")
 	sizePlans       = flag.String("size.plans", "", "folder for the plans")
 )
 
@@ -35,18 +38,38 @@ var (
 //		-size.runs 10000000 -size.incidents 100000 -size.connections 10000 -size.plans DIR
 //
 // It looks as somebody with 50 connections of their own, as one who also sees
-// an installation with 100 repositories, and as one who sees half of all.
+// an installation with 100 repositories, and as one who sees nearly all.
 func BenchmarkListsAndFigures(b *testing.B) {
-	p := localtest.PostgresAlone(b)
+	p := sizedPostgres(b)
 	address := fillBySize(b, p)
-	for _, user := range []string{"usr_1", "usr_team", "usr_half"} {
-		for _, q := range questions(user) {
+	for _, user := range sizedUsers {
+		for _, q := range append(questions(user), glances(user)...) {
 			b.Run(user+"/"+q.name, func(b *testing.B) { timeQuestion(b, address, q) })
 		}
 	}
 	if *sizePlans != "" {
 		savePlans(b, p, address)
 	}
+}
+
+var sizedUsers = []string{"usr_1", "usr_team", "usr_all"}
+
+// sizedPostgres is a server for this benchmark alone.
+func sizedPostgres(b *testing.B) *local.Postgres {
+	b.Helper()
+	if *sizeFolder == "" {
+		return localtest.PostgresAlone(b)
+	}
+	p, err := local.StartPostgres(b.Context(), *sizeFolder, zerolog.Nop(), local.WithoutDurability())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return p
 }
 
 // question is a list or figure that a user asks for.
@@ -90,12 +113,12 @@ func questions(user string) []question {
 		{"runs-failed", runs(func(f *store.RunFilter) { f.Verdict = "failed" })},
 		{"runs-flaky", runs(func(f *store.RunFilter) { f.Verdict = store.FlakyRuns })},
 		{"runs-of-branch", runs(func(f *store.RunFilter) { f.Branch = "main" })},
-		{"runs-of-repository", runs(func(f *store.RunFilter) { f.Repository = "acme/repository-1" })},
+		{"runs-of-repository", runs(func(f *store.RunFilter) { f.Repository = "acme/repository-60" })},
 		{"runs-of-workflow", runs(func(f *store.RunFilter) { f.Workflow = "Workflow 2" })},
 		{"runs-further-on", runs(func(f *store.RunFilter) {
-			f.After = store.RunPlace{CreatedAt: today.AddDate(0, 0, -40), ConnectionID: "rpc_1", RunID: 1, Attempt: 1}
+			f.After = store.RunPlace{CreatedAt: today.AddDate(0, 0, -40), ConnectionID: "rpc_60", RunID: 1, Attempt: 1}
 		})},
-		{"run", func(ctx context.Context, s *store.Store) error { return known(s.RunOf(ctx, user, "rpc_1", 1, 0)) }},
+		{"run", func(ctx context.Context, s *store.Store) error { return known(s.RunOf(ctx, user, "rpc_60", 60, 0)) }},
 		{"workflow-stats", func(ctx context.Context, s *store.Store) error {
 			return outcome(s.WorkflowsOf(ctx, month, "", store.WorkflowPlace{}, 51))
 		}},
@@ -111,7 +134,61 @@ func questions(user string) []question {
 		}},
 		{"incidents", incidents()},
 		{"incidents-open", incidents("open")},
+		{"incidents-of-owner", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.IncidentsOf(ctx, store.IncidentFilter{UserID: user, Owner: "@ann", Limit: 51}))
+		}},
+		{"incidents-of-text", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.IncidentsOf(ctx, store.IncidentFilter{UserID: user, Text: "nowhere", Limit: 51}))
+		}},
 	}
+}
+
+// glances are what the pages ask of a user.
+func glances(user string) []question {
+	board := func(change func(*store.BoardFilter)) func(context.Context, *store.Store) error {
+		f := store.BoardFilter{UserID: user, View: store.RedNow, Order: store.ByRepository, Limit: 51}
+		change(&f)
+		return func(ctx context.Context, s *store.Store) error { return outcome(s.Board(ctx, f)) }
+	}
+	of := sizedPlaces[user]
+	return []question{
+		{"home", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.RepositoryStatsOf(ctx, user, time.Now().AddDate(0, 0, -7)))
+		}},
+		{"home-troubled", func(ctx context.Context, s *store.Store) error { return outcome(s.TroubledConnections(ctx, user, 50)) }},
+		{"board-red", board(func(*store.BoardFilter) {})},
+		{"board-by-owner", board(func(f *store.BoardFilter) { f.Order = store.ByOwner })},
+		{"board-mine", board(func(f *store.BoardFilter) { f.View = store.Mine })},
+		{"board-resolved", board(func(f *store.BoardFilter) { f.View, f.Order = store.ResolvedLately, store.ByTime })},
+		{"board-all", board(func(f *store.BoardFilter) { f.View, f.Order = store.AllEver, store.ByTime })},
+		{"board-all-of-text", board(func(f *store.BoardFilter) { f.View, f.Order, f.Text = store.AllEver, store.ByTime, "nowhere" })},
+		{"board-counts", func(ctx context.Context, s *store.Store) error { return outcome(s.BoardCounts(ctx, user)) }},
+		{"board-names", func(ctx context.Context, s *store.Store) error { return outcome(s.BoardNames(ctx, user)) }},
+		{"incident", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.IncidentOf(ctx, user, of.incident, 50, 200))
+		}},
+		{"incident-trail", func(ctx context.Context, s *store.Store) error { return outcome(s.TrailOf(ctx, user, of.incident, 60)) }},
+		{"connections", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.ConnectionsOf(ctx, user, "", "", 51))
+		}},
+		{"connection", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.ConnectionOf(ctx, user, of.connection))
+		}},
+		{"deliveries", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.DeliveriesOf(ctx, user, of.connection, store.DeliveryFilter{Limit: 51}))
+		}},
+		{"deliveries-failed", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.DeliveriesOf(ctx, user, of.connection, store.DeliveryFilter{Outcome: store.OutcomeFailed, Limit: 51}))
+		}},
+		{"hook-entries", func(ctx context.Context, s *store.Store) error {
+			return outcome(s.HookEntriesOf(ctx, user, of.connection, 0, 51))
+		}},
+	}
+}
+
+// sizedPlaces are a connection of each user, with an incident of it.
+var sizedPlaces = map[string]struct{ connection, incident string }{
+	"usr_1": {"rpc_60", "inc_60"}, "usr_team": {"rpc_110", "inc_110"}, "usr_all": {"rpc_160", "inc_160"},
 }
 
 // outcome leaves only the error of an answer.
@@ -170,8 +247,8 @@ func bySuperuser(tb testing.TB, address string) *sqlx.DB {
 	return db
 }
 
-// fillBySize makes a database of the size that the flags say and returns its
-// address.
+// fillBySize makes a database of the size that the flags say, unless it is
+// there, and returns its address.
 func fillBySize(b *testing.B, p *local.Postgres) string {
 	b.Helper()
 	address, err := p.EnsureDatabase(b.Context(), "devflowfix")
@@ -182,6 +259,13 @@ func fillBySize(b *testing.B, p *local.Postgres) string {
 		b.Fatal(err)
 	}
 	db := bySuperuser(b, address)
+	var isFull bool
+	if err := db.GetContext(b.Context(), &isFull, `SELECT EXISTS (SELECT 1 FROM run_days)`); err != nil {
+		b.Fatal(err)
+	}
+	if isFull {
+		return address
+	}
 	var indexes []struct {
 		Name       string `db:"indexname"`
 		Definition string `db:"indexdef"`
@@ -196,7 +280,7 @@ func fillBySize(b *testing.B, p *local.Postgres) string {
 		statements = append(statements, `DROP INDEX `+i.Name)
 	}
 	statements = append(statements, fmt.Sprintf(sizedPeople, *sizeConnections), fmt.Sprintf(sizedRuns, *sizeRuns, *sizeConnections),
-		fmt.Sprintf(sizedIncidents, *sizeIncidents, *sizeConnections), sizedOccurrences)
+		fmt.Sprintf(sizedIncidents, *sizeIncidents, *sizeConnections), sizedOccurrences, sizedEntries)
 	for _, i := range indexes {
 		statements = append(statements, i.Definition)
 	}
@@ -210,43 +294,48 @@ func fillBySize(b *testing.B, p *local.Postgres) string {
 	return address
 }
 
-// The content: the first half of the connections belongs to users with 50
-// each, the other to installations with 100 each. Runs were made within the
-// last 90 days, of three workflows, a third of them on the default branch; one
-// of eight failed.
+// The content: the first tenth of the connections belongs to three users, two
+// of which have 50, the others to installations with 100 each. Runs were made
+// within the last 90 days, of three workflows, a third of them on the default
+// branch; one of eight failed.
 const (
 	sizedPeople = `
-		INSERT INTO users (id, name) SELECT 'usr_' || n, 'user-' || n FROM generate_series(0, %[1]d / 100) n
-			UNION ALL VALUES ('usr_team', 'team'), ('usr_half', 'half');
+		INSERT INTO users (id, name) VALUES ('usr_1', 'ann'), ('usr_team', 'team'), ('usr_all', 'all');
 		INSERT INTO installations (id, account, account_id, selection, permissions, events, settings_url, synced_at)
 			SELECT n, 'account-' || n, n, 'all', '{}', '{}', '', now() FROM generate_series(0, %[1]d / 100) n;
 		INSERT INTO repository_connections (id, user_id, installation_id, provider, repository_id, repository_full_name, auto_pr_enabled, setup_webhook,
 				webhook_url, webhook_secret, webhook_events, webhook_status)
-			SELECT 'rpc_' || n, CASE WHEN n < %[1]d / 2 THEN 'usr_' || n / 50 END, CASE WHEN n >= %[1]d / 2 THEN n / 100 END,
+			SELECT 'rpc_' || n, CASE WHEN n < %[1]d / 10 THEN CASE n / 50 WHEN 1 THEN 'usr_1' WHEN 2 THEN 'usr_team' ELSE 'usr_all' END END,
+				CASE WHEN n >= %[1]d / 10 THEN n / 100 END,
 				'github', n, 'acme/repository-' || n, false, true, 'https://dff.example', '', '{}', 'active'
 			FROM generate_series(0, %[1]d - 1) n;
-		UPDATE repository_connections SET user_id = 'usr_team' WHERE user_id = 'usr_2';
 		INSERT INTO repository_access (user_id, provider, repository_id, installation_id, permission, refreshed_at)
-			SELECT u, 'github', c.repository_id, c.installation_id, 'write', now() + interval '1 day'
-			FROM repository_connections c CROSS JOIN (VALUES ('usr_team'), ('usr_half')) v (u)
-			WHERE c.installation_id IS NOT NULL AND (u = 'usr_half' OR c.installation_id = %[1]d / 200);
+			SELECT u, 'github', c.repository_id, c.installation_id, 'write', now() + interval '1000 days'
+			FROM repository_connections c CROSS JOIN (VALUES ('usr_team'), ('usr_all')) v (u)
+			WHERE c.installation_id IS NOT NULL AND (u = 'usr_all' OR c.installation_id = %[1]d / 200);
 		INSERT INTO scopes (connection_id, kind, branch, head_repository, is_main)
 			SELECT c.id, CASE WHEN n < 5 THEN 'branch' ELSE 'change' END, CASE n WHEN 0 THEN 'main' ELSE 'branch-' || n END, '', n = 0
-			FROM repository_connections c CROSS JOIN generate_series(0, 9) n`
+			FROM repository_connections c CROSS JOIN generate_series(0, 9) n;
+		INSERT INTO deliveries (received_at, scope, delivery_id, provider, event, action, source, outcome, applied_at)
+			SELECT now() - n * interval '1 hour', c.id, c.id || '-' || n, 'github', 'workflow_run', 'completed', 'pushed', 'applied', now() - n * interval '1 hour'
+			FROM repository_connections c CROSS JOIN generate_series(1, 30) n;
+		INSERT INTO hook_entries (connection_id, kind, actor, reason)
+			SELECT c.id, k, 'devflowfix', '' FROM repository_connections c CROSS JOIN (VALUES ('create'), ('verified')) v (k)`
 	sizedRuns = `
 		INSERT INTO runs (connection_id, run_id, attempt, scope_id, workflow_key, workflow, number, verdict, conclusion, title, trigger,
 			sha, commit_title, author, url, started_at, finished_at, run_created_at, jobs, evidence, jobs_known, passed_jobs)
 		SELECT s.connection_id, n, 1, s.id, x.workflow::text, 'Workflow ' || x.workflow, n / %[2]d, x.verdict, CASE x.verdict WHEN 'failed' THEN 'failure' ELSE 'success' END,
 			'Add the shop''s vouchers', 'push', encode(sha256(convert_to((n %% %[2]d) || '.' || n / %[2]d / 5, 'UTF8')), 'hex')::char(40),
 			'Add the shop''s vouchers', 'ann', 'https://github.com/acme/shop/actions/runs/' || n, x.at, x.at + x.took, x.at,
-			CASE x.verdict WHEN 'failed' THEN jsonb_build_array(jsonb_build_object('id', n, 'name', 'test', 'lines', repeat('a line ', 100))) ELSE '[]' END,
+			CASE x.verdict WHEN 'failed' THEN jsonb_build_array(jsonb_build_object('id', n, 'name', 'test', 'lines', l.lines)) ELSE '[]' END,
 			CASE x.verdict WHEN 'failed' THEN 'ready' ELSE '' END, true, '{build,test,lint}'
 		FROM generate_series(0, %[1]d - 1) n
 			CROSS JOIN LATERAL (SELECT
 				n / %[2]d %% 3 AS workflow, CASE WHEN hashint4(n) %% 8 = 0 THEN 'failed' ELSE 'passed' END AS verdict,
 				now() - interval '90 days' * (1 - n::float8 / %[1]d) AS at, make_interval(secs => 60 + abs(hashint4(n + 1)) %% 900) AS took,
 				CASE WHEN n / %[2]d %% 3 = 0 THEN 0 ELSE abs(hashint4(n / 7)) %% 10 END AS scope) x
-			-- the scopes of a connection have numbers one after the other
+				CROSS JOIN (SELECT jsonb_agg(jsonb_build_object('number', k, 'text', repeat('a line ', 7), 'error', k = 7)) AS lines FROM generate_series(1, 10) k) l
+		-- the scopes of a connection have numbers one after the other
 			JOIN (SELECT id, connection_id, row_number() OVER (PARTITION BY connection_id ORDER BY id) - 1 AS place FROM scopes) s
 				ON s.connection_id = 'rpc_' || n %% %[2]d AND s.place = x.scope`
 	sizedIncidents = `
@@ -269,6 +358,9 @@ const (
 		FROM (SELECT id, connection_id, scope_id, fingerprint, row_number() OVER (PARTITION BY connection_id ORDER BY id) AS place FROM incidents) i
 		JOIN (SELECT connection_id, run_id, row_number() OVER (PARTITION BY connection_id ORDER BY run_id) / 3 AS place FROM runs WHERE verdict = 'failed') r
 			USING (connection_id, place)`
+	sizedEntries = `
+		INSERT INTO incident_entries (incident_id, at, kind, actor, reason, inputs)
+		SELECT i.id, i.opened_at + n * interval '1 minute', 'status', 'devflowfix', 'a run failed', '{}' FROM incidents i CROSS JOIN generate_series(1, 5) n`
 	sizedFlakes = `
 		UPDATE runs f SET is_flaky = true WHERE f.verdict = 'failed' AND EXISTS (
 			SELECT 1 FROM runs p WHERE p.scope_id = f.scope_id AND p.sha = f.sha AND p.workflow_key = f.workflow_key AND p.verdict = 'passed')`
@@ -294,8 +386,8 @@ func savePlans(b *testing.B, p *local.Postgres, address string) {
 	}
 	s := openSized(b, address)
 	log := filepath.Join(p.Folder, "server.log")
-	for _, user := range []string{"usr_1", "usr_team", "usr_half"} {
-		for _, q := range questions(user) {
+	for _, user := range sizedUsers {
+		for _, q := range append(questions(user), glances(user)...) {
 			before, err := os.ReadFile(log)
 			if err == nil {
 				err = q.ask(b.Context(), s)
