@@ -34,9 +34,13 @@ func (d Deps) showIncidentPage(w http.ResponseWriter, r *http.Request, viewer au
 	if err != nil {
 		return err
 	}
+	fixes, err := d.Store.FixesOf(r.Context(), store.FixFilter{UserID: viewer.UserID, IncidentID: i.ID, Limit: mostFixes})
+	if err != nil {
+		return err
+	}
 	page := web.IncidentPage{
 		Frame: d.frame(r, web.Incidents, headlineOf(i.Incident)), ConnectionID: i.ConnectionID, Forge: i.Provider.Title(),
-		ConnectionPath: connectionPagePath + i.ConnectionID, Verdict: incidentVerdict(i.Incident, trail),
+		ConnectionPath: connectionPagePath + i.ConnectionID, Verdict: incidentVerdict(i, trail),
 		Facts: incidentFacts(i.Incident, trail), Buttons: incidentButtons(i.Incident, trail.Handling),
 		Culprit: culpritPart(i.Culprit), Related: relatedRows(trail.Related), Trail: trailCommits(trail.Runs), TrailLine: trailLine(trail.Runs),
 	}
@@ -44,6 +48,10 @@ func (d Deps) showIncidentPage(w http.ResponseWriter, r *http.Request, viewer au
 	if page.Evidence, err = incidentEvidence(i); err != nil {
 		return err
 	}
+	if page.Fixes, err = fixRows(fixes, i.ID); err != nil {
+		return err
+	}
+	page.Base, page.AlsoOn = kinRows(i.BrokenBase, i.AlsoOn)
 	page.Timeline, page.Cut = timeline(i.Entries)
 	if trail.Handling.MayAct {
 		if page.Forms, err = d.incidentForms(r, viewer, i.Incident, trail); err != nil {
@@ -54,20 +62,24 @@ func (d Deps) showIncidentPage(w http.ResponseWriter, r *http.Request, viewer au
 }
 
 // incidentVerdict says how an incident stands, in a sentence or two.
-func incidentVerdict(i store.Incident, t store.Trail) string {
+func incidentVerdict(i store.IncidentDetail, t store.Trail) string {
 	h := t.Handling
 	var said string
 	switch i.Status {
 	case incident.Suspected:
+		if i.BrokenBase != nil {
+			said = "It is not this change's own: " + i.BrokenBase.Branch + " fails of the same. Nobody is told of it."
+			break
+		}
 		said = "It may be a flake, or nobody else's business: the next failure opens it."
 	case incident.Acknowledged:
 		said = h.AcknowledgedBy + " looks after it."
 	case incident.Fixing:
-		said = "A fix is proposed."
+		said = "A change that means to end it is open."
 	case incident.Verifying:
-		said = "A fix is merged, and waits for its run."
+		said = "A fix is merged. The next run on a commit that contains it tells whether it helped."
 	case incident.Resolved:
-		return resolutionSentence(i)
+		return resolutionSentence(i.Incident)
 	default:
 		said = "Nobody looks after it yet."
 	}

@@ -143,7 +143,13 @@ var entryWords = map[string]web.State{
 	"unacknowledged": {Word: "Let go", Tone: web.Warn}, "assigned": {Word: "Assigned", Tone: web.Quiet},
 	"snoozed": {Word: "Snoozed", Tone: web.Quiet}, "unsnoozed": {Word: "Awake again", Tone: web.Warn},
 	"comment": {Word: "Comment", Tone: web.Quiet}, "merged": {Word: "Merged", Tone: web.Quiet},
-	"fixing": {Word: "Fix proposed", Tone: web.Busy}, "verifying": {Word: "Fix merged", Tone: web.Busy},
+	store.EntryFixLinked: {Word: "Fix proposed", Tone: web.Busy}, store.EntryFixMerged: {Word: "Fix merged", Tone: web.Busy},
+	store.EntryFixClosed: {Word: "Fix closed", Tone: web.Warn}, store.EntryFixFailed: {Word: "Fix did not help", Tone: web.Bad},
+	store.EntryFixWithheld: {Word: "No fix proposed", Tone: web.Quiet}, store.EntryFixWithdrawn: {Word: "Fix not opened", Tone: web.Quiet},
+	store.EntryBrokenBase: {Word: "Not its own", Tone: web.Quiet}, store.EntrySeenOnChange: {Word: "Seen on a change", Tone: web.Quiet},
+	store.EntryTouched: {Word: "Its file was pushed", Tone: web.Quiet}, store.EntryOwner: {Word: "Owner changed", Tone: web.Quiet},
+	store.SeverityChanged: {Word: "Severity changed", Tone: web.Quiet}, store.ReportRefused: {Word: "Test report not read", Tone: web.Quiet},
+	"rerun": {Word: "Run again", Tone: web.Quiet},
 }
 
 // timeline shows the history, newest first; true when there is more of it.

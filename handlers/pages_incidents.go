@@ -250,7 +250,7 @@ func boardRow(b store.BoardRow, back string) web.IncidentRow {
 	row := web.IncidentRow{
 		ID: b.ID, Path: incidentPagePath + b.ID, Title: headlineOf(b.Incident), FullName: b.FullName, Branch: b.Branch,
 		Workflow: b.Workflow, Owner: b.Owner, Severity: severityState(b.Severity), State: incidentState(b.Incident, b.IsSnoozed),
-		IsFlaky: b.IsFlaky, Occurrences: b.Occurrences, LastSeenAt: b.LastSeenAt,
+		IsFlaky: b.IsFlaky, IsWeak: b.Status == incident.Suspected, Occurrences: b.Occurrences, LastSeenAt: b.LastSeenAt,
 	}
 	if b.MayAct && (b.Status == incident.Open || b.Status == incident.Suspected) {
 		row.Acknowledge = &web.Action{
@@ -271,7 +271,7 @@ func headlineOf(i store.Incident) string {
 // incidentState is an incident's status, as it is shown.
 func incidentState(i store.Incident, snoozed bool) web.State {
 	tones := map[incident.Status]web.Tone{
-		incident.Suspected: web.Warn, incident.Open: web.Bad, incident.Acknowledged: web.Warn, incident.Fixing: web.Busy,
+		incident.Suspected: web.Quiet, incident.Open: web.Bad, incident.Acknowledged: web.Warn, incident.Fixing: web.Busy,
 		incident.Verifying: web.Busy, incident.Resolved: web.Good,
 	}
 	if snoozed && i.Status != incident.Resolved {
