@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/devflowfix/devflowfix/internal/evidence"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -129,6 +130,9 @@ func trailLine(runs []store.TrailRun) string {
 		failed += boolToInt(r.Hit)
 		passed += boolToInt(r.Passed && !r.Hit)
 	}
+	if len(runs) == 1 && failed == 1 {
+		return "The only run so far failed of this."
+	}
 	return fmt.Sprintf("Of the last %d runs, %d failed of this and %d passed. Oldest first.", len(runs), failed, passed)
 }
 
@@ -164,7 +168,17 @@ func timeline(entries []store.Entry) ([]web.TimelineRow, bool) {
 		if !known {
 			word = web.State{Word: strings.ReplaceAll(e.Kind, "_", " "), Tone: web.Quiet}
 		}
-		rows = append(rows, web.TimelineRow{At: e.At, What: word.Word, Tone: word.Tone, Actor: e.Actor, Reason: e.Reason})
+		row := web.TimelineRow{At: e.At, What: word.Word, Tone: word.Tone, Actor: e.Actor, Reason: e.Reason}
+		if e.Actor == store.SystemActor { // most lines are its own
+			row.Actor, row.Reason = "", capitalised(e.Reason)
+		}
+		rows = append(rows, row)
 	}
 	return rows, cut
+}
+
+// capitalised makes a sentence of a reason.
+func capitalised(reason string) string {
+	_, size := utf8.DecodeRuneInString(reason)
+	return strings.ToUpper(reason[:size]) + reason[size:]
 }

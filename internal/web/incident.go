@@ -11,6 +11,7 @@ type IncidentPage struct {
 	Forge          string
 	Verdict        string // the status in a sentence
 	Facts          []Fact
+	Marks          []Fact // what tells it from all others
 	Buttons        []Action
 	Culprit        CulpritPart
 	Base           *KinRow  // the incident that it really is; nil when it is its own

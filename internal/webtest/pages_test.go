@@ -125,7 +125,7 @@ func TestHostileNamesNeverBecomeMarkup(t *testing.T) {
 		`UPDATE incident_entries SET reason = $1, actor = $1, kind = $1 RETURNING incident_id`,
 		`UPDATE runs SET commit_title = $1, author = $1, title = $1, url = 'javascript:' || $1, jobs = replace(jobs::text, '"name": "', '"name": "<x-evil>')::jsonb RETURNING connection_id`,
 		`UPDATE fix_changes SET title = $1, author = $1, url = 'javascript:' || $1, reason = $1, culprit_sha = $1 RETURNING id`,
-		`UPDATE routing_rules SET owner = $1, workflow = $1 RETURNING id`,
+		`UPDATE routing_rules SET owner = $1, workflow = $1 RETURNING owner`,
 		`UPDATE notification_channels SET name = $1, leads_to = $1, error = $1, hint = $1 RETURNING id`,
 		`UPDATE users SET name = $1 RETURNING id`,
 		`UPDATE grants SET login = $1, scopes = ARRAY[$1] RETURNING login`,

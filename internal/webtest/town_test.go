@@ -64,7 +64,7 @@ func furnish(w *harness.World, mira *harness.Browser, shop harness.Connection) t
 		mira: mira, connection: page, incident: red,
 		own: []string{page, page + "/history", page + "/deliveries", page + "/deliveries?outcome=failed", page + "/deliveries/" + delivery,
 			page + "/disconnect", page + "/rules", red, channel, channel + "/delete", "/connections/" + broken.ID},
-		names: map[string]string{"/": "overview", "/connections/" + broken.ID: "connections-broken"},
+		names: map[string]string{"/": "overview", "/connections/" + broken.ID: "connections-broken", page + "/deliveries/" + delivery: "connections-one-delivery"},
 		everybody: []string{"/incidents", "/incidents?status=resolved", "/incidents?by=owner&severity=high&branch=main", "/incidents?text=nowhere",
 			"/trends", "/trends?by=week&repository=acme%2Fshop", "/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
 			"/settings/accounts", "/settings/accounts/github/forget", "/settings/tokens", "/settings/notifications"},
