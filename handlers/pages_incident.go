@@ -239,7 +239,7 @@ func relatedRows(list []store.Related) []web.RelatedRow {
 
 // culpritWords say how sure it is which commit broke it.
 var culpritWords = map[incident.CulpritState]string{
-	incident.CulpritRange: "One of several commits", incident.CulpritSuspect: "A suspect", incident.CulpritProbable: "Probable",
+	incident.CulpritRange: "One of these commits", incident.CulpritSuspect: "A suspect", incident.CulpritProbable: "Probable",
 	incident.CulpritConfirmed: "Confirmed",
 }
 
@@ -248,7 +248,7 @@ func culpritPart(c store.CulpritRecord) web.CulpritPart {
 	if c.Base != "" {
 		part.Range = short(c.Base) + "…" + short(c.Head)
 		if c.Commits > 0 {
-			part.Range += ", " + strconv.Itoa(c.Commits) + " of them"
+			part.Range += " (" + strconv.Itoa(c.Commits) + ")"
 		}
 	}
 	for _, s := range c.Suspects {

@@ -74,7 +74,7 @@ func TestAnIncidentsPageFollowsItsRuns(t *testing.T) {
 	b := person(t, w, "mira")
 	b.Open("/incidents/" + mira.Incidents("acme/shop")[0].ID)
 	b.Sees("Of the last 2 runs, 1 failed of this and 1 passed.")
-	b.Sees("Came in with")
+	b.Sees("It is the only commit between the last run that passed and the first that failed.")
 	b.Fill("note", "the voucher is mine")
 	w.Play(harness.Run{Provider: forgesim.GitHub, Repository: "acme/shop", Branch: "main", Conclusion: "success"})
 	b.Sees("Everything that failed has passed since.")
