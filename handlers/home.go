@@ -8,6 +8,8 @@ import (
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/incident"
+	"github.com/devflowfix/devflowfix/internal/store"
 	"github.com/devflowfix/devflowfix/internal/web"
 )
 
@@ -33,10 +35,26 @@ func (d Deps) showHome(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	red, err := d.Store.Board(r.Context(), lastRed(viewer))
+	if err != nil {
+		return err
+	}
 	return d.show(w, r, web.HomePage{
-		Frame: d.frame(r, web.Home, "Overview"), Connections: stats.Total, Failing: len(troubled), Paused: stats.Paused,
+		Red: incidentGroups(red, lastRed(viewer), "/"), Frame: d.frame(r, web.Home, "Overview"), Connections: stats.Total, Failing: len(troubled), Paused: stats.Paused,
 		Deliveries: stats.Deliveries, OpenIncidents: stats.OpenIncidents, Attention: connectionRows(troubled),
 	})
+}
+
+// redOnHome is how many of the incidents that are red the overview shows.
+const redOnHome = 5
+
+// lastRed are the incidents of the overview: what came last of what is red for
+// sure.
+func lastRed(viewer auth.Identity) store.BoardFilter {
+	return store.BoardFilter{View: store.RedNow, Order: store.ByTime, IncidentFilter: store.IncidentFilter{
+		UserID: viewer.UserID, Limit: redOnHome,
+		Statuses: []string{string(incident.Open), string(incident.Acknowledged), string(incident.Fixing), string(incident.Verifying)},
+	}}
 }
 
 // showFirstSteps shows who has nothing connected what connecting would do.

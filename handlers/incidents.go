@@ -128,7 +128,7 @@ type IncidentFilter struct {
 	Fingerprint string   `query:"fingerprint" maxLength:"200"`
 	Owner       string   `query:"owner" maxLength:"200" doc:"One of the owners, with or without @; me is you, by your names here and at the forges."`
 	Assigned    string   `query:"assigned" maxLength:"200" doc:"To whom a person has assigned it; me is you, nobody is no one."`
-	Text        string   `query:"q" maxLength:"200" doc:"Only those whose title, headline, fingerprint key or branch contains this, in any case."`
+	Text        string   `query:"q" maxLength:"200" doc:"Only those whose title, headline, fingerprint key, branch or job contains this, in any case."`
 	Since       string   `query:"since" format:"date-time" doc:"Only incidents opened at or after this time (RFC 3339)."`
 	Until       string   `query:"until" format:"date-time" doc:"Only incidents opened before this time (RFC 3339)."`
 }

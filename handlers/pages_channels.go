@@ -200,7 +200,7 @@ func (d Deps) channelPage(r *http.Request, viewer auth.Identity, id string) (web
 		TakesKey: c.Kind == notify.PagerDutyKind,
 	}
 	for _, k := range notify.Kinds {
-		page.Changes = append(page.Changes, web.Choice{Value: string(k), Label: string(k), Selected: slices.Contains(c.Filter.Kinds, k)})
+		page.Changes = append(page.Changes, web.Choice{Value: string(k), Label: strings.ReplaceAll(string(k), "_", " "), Selected: slices.Contains(c.Filter.Kinds, k)})
 	}
 	if c.Kind == notify.WebhookKind {
 		page.Actions = append(page.Actions, web.Action{ID: "rotate", Label: "Change the secret", Path: path + "/rotate"})

@@ -41,6 +41,9 @@ func (d Deps) showConnectionPage(w http.ResponseWriter, r *http.Request, viewer 
 		Steps: hookSteps(c), Installed: c.InstallationID != nil, HookURL: c.HookURL, Events: c.HookEvents, CreatedAt: c.CreatedAt,
 		RotatedAt: c.RotatedAt, Rotating: c.NextAt != nil, Actions: connectionActions(c),
 	}
+	for _, rule := range c.SeverityRules() {
+		page.Severity = append(page.Severity, web.SeverityRow{Branch: rule.Branch, State: severityState(rule.Severity)})
+	}
 	if c.HookID != nil {
 		page.HookID = *c.HookID
 	}
@@ -230,7 +233,10 @@ func (d Deps) showHistoryPage(w http.ResponseWriter, r *http.Request, viewer aut
 }
 
 func historyRow(e store.HookEntry) web.HistoryRow {
-	row := web.HistoryRow{At: e.At, What: strings.ReplaceAll(e.Kind, "_", " "), Actor: e.Actor, Reason: e.Reason, Tone: web.Quiet}
+	row := web.HistoryRow{At: e.At, What: strings.ReplaceAll(e.Kind, "_", " "), Actor: e.Actor, Reason: capitalised(e.Reason), Tone: web.Quiet}
+	if e.Actor == store.SystemActor {
+		row.Actor = "DevFlowFix"
+	}
 	if e.Kind == "failed" {
 		row.Tone = web.Bad
 	}

@@ -34,16 +34,24 @@ func (d Deps) showIncidentPage(w http.ResponseWriter, r *http.Request, viewer au
 	if err != nil {
 		return err
 	}
+	fixes, err := d.Store.FixesOf(r.Context(), store.FixFilter{UserID: viewer.UserID, IncidentID: i.ID, Limit: mostFixes})
+	if err != nil {
+		return err
+	}
 	page := web.IncidentPage{
 		Frame: d.frame(r, web.Incidents, headlineOf(i.Incident)), ConnectionID: i.ConnectionID, Forge: i.Provider.Title(),
-		ConnectionPath: connectionPagePath + i.ConnectionID, Verdict: incidentVerdict(i.Incident, trail),
-		Facts: incidentFacts(i.Incident, trail), Buttons: incidentButtons(i.Incident, trail.Handling),
+		ConnectionPath: connectionPagePath + i.ConnectionID, Verdict: incidentVerdict(i, trail),
+		Facts: incidentFacts(i, trail), Marks: incidentMarks(i.Incident), Buttons: incidentButtons(i.Incident, trail.Handling),
 		Culprit: culpritPart(i.Culprit), Related: relatedRows(trail.Related), Trail: trailCommits(trail.Runs), TrailLine: trailLine(trail.Runs),
 	}
 	page.Row = boardRow(store.BoardRow{Incident: i.Incident, IsSnoozed: trail.Handling.SnoozedAt != nil}, "")
 	if page.Evidence, err = incidentEvidence(i); err != nil {
 		return err
 	}
+	if page.Fixes, err = fixRows(fixes, i.ID); err != nil {
+		return err
+	}
+	page.Base, page.AlsoOn = kinRows(i.BrokenBase, i.AlsoOn)
 	page.Timeline, page.Cut = timeline(i.Entries)
 	if trail.Handling.MayAct {
 		if page.Forms, err = d.incidentForms(r, viewer, i.Incident, trail); err != nil {
@@ -54,20 +62,24 @@ func (d Deps) showIncidentPage(w http.ResponseWriter, r *http.Request, viewer au
 }
 
 // incidentVerdict says how an incident stands, in a sentence or two.
-func incidentVerdict(i store.Incident, t store.Trail) string {
+func incidentVerdict(i store.IncidentDetail, t store.Trail) string {
 	h := t.Handling
 	var said string
 	switch i.Status {
 	case incident.Suspected:
+		if i.BrokenBase != nil {
+			said = "It is not this change's own: " + i.BrokenBase.Branch + " fails of the same. Nobody is told of it."
+			break
+		}
 		said = "It may be a flake, or nobody else's business: the next failure opens it."
 	case incident.Acknowledged:
 		said = h.AcknowledgedBy + " looks after it."
 	case incident.Fixing:
-		said = "A fix is proposed."
+		said = "A change that means to end it is open."
 	case incident.Verifying:
-		said = "A fix is merged, and waits for its run."
+		said = "A fix is merged. The next run on a commit that contains it tells whether it helped."
 	case incident.Resolved:
-		return resolutionSentence(i)
+		return resolutionSentence(i.Incident)
 	default:
 		said = "Nobody looks after it yet."
 	}
@@ -112,47 +124,57 @@ func snoozeSentence(s store.Snooze) string {
 
 func short(sha string) string { return sha[:min(len(sha), shortSHA)] }
 
-// incidentFacts are what there is to know of an incident beside its evidence.
-func incidentFacts(i store.Incident, t store.Trail) []web.Fact {
-	var facts []web.Fact
-	add := func(f web.Fact) {
-		if f.Text != "" || f.At != nil {
-			facts = append(facts, f)
-		}
+// facts gathers what there is to know, and leaves out what is not.
+type facts []web.Fact
+
+func (f *facts) add(one web.Fact) {
+	if one.Text != "" || one.At != nil {
+		*f = append(*f, one)
 	}
+}
+
+// incidentFacts are what people want to know first of an incident, beside its
+// evidence.
+func incidentFacts(i store.IncidentDetail, t store.Trail) []web.Fact {
+	var list facts
 	owner := web.Fact{Label: "Owner", Text: i.Owner, Detail: i.OwnerRule}
 	if owner.Text == "" {
 		owner.Text, owner.Detail = "nobody", "No rule says whose it is."
 	}
-	add(owner)
+	list.add(owner)
 	if t.First != nil {
-		add(web.Fact{
+		list.add(web.Fact{
 			Label: "Since commit", Text: short(t.First.SHA), Code: true, Link: commitURL(t.First.URL, t.First.SHA),
 			Detail: joined(" · ", t.First.CommitTitle, t.First.Author), At: &t.First.FinishedAt,
 		})
-		if t.Green != nil {
-			add(web.Fact{
+		if t.Green != nil && i.Culprit.Base == "" { // the culprit's range says more
+			list.add(web.Fact{
 				Label: "Came in with", Text: short(t.Green.SHA) + "…" + short(t.First.SHA), Code: true, Link: compareURL(t.First.URL, t.Green.SHA, t.First.SHA),
 				Detail: "What was pushed between the last green run and the first red one.",
 			})
 		}
 	}
-	add(web.Fact{Label: "Repository", Text: i.FullName, Detail: i.Provider.Title()})
-	add(web.Fact{Label: "Branch", Text: i.Branch, Code: true})
-	add(web.Fact{Label: "Workflow", Text: i.Workflow, Detail: i.Job})
-	add(web.Fact{Label: "Opened", Text: episodeText(i.Episode), At: &i.OpenedAt})
-	add(web.Fact{Label: "Failed", Text: timesText(i.Occurrences) + ", last", At: &i.LastSeenAt})
+	list.add(web.Fact{Label: "Branch", Text: i.Branch, Code: true})
+	list.add(web.Fact{Label: "Workflow", Text: i.Workflow, Detail: i.Job})
+	list.add(web.Fact{Label: "Opened", At: &i.OpenedAt, Detail: episodeText(i.Episode)})
+	list.add(web.Fact{Label: "Failed", Text: timesText(i.Incident.Occurrences) + ", last", At: &i.LastSeenAt})
 	if i.ResolvedAt != nil {
-		add(web.Fact{Label: "Resolved", Text: cmp.Or(short(i.ResolvedSHA), string(i.Resolution)), Code: i.ResolvedSHA != "", Link: i.ResolvedURL, At: i.ResolvedAt})
+		list.add(web.Fact{Label: "Resolved", Text: cmp.Or(short(i.ResolvedSHA), string(i.Resolution)), Code: i.ResolvedSHA != "", Link: i.ResolvedURL, At: i.ResolvedAt})
 	}
-	add(web.Fact{Label: "Known by", Text: i.Key, Code: true, Detail: string(i.Specificity) + " specificity"})
-	add(web.Fact{Label: "Id", Text: i.ID, Code: true})
-	return facts
+	return list
+}
+
+// incidentMarks are what tells an incident from all others.
+func incidentMarks(i store.Incident) []web.Fact {
+	var list facts
+	list.add(web.Fact{Label: "Known by", Text: i.Key, Code: true, Detail: string(i.Specificity) + " specificity"})
+	list.add(web.Fact{Label: "Id", Text: i.ID, Code: true})
+	return list
 }
 
 func episodeText(episode int) string {
 	if episode > 1 {
-		return "for the " + strconv.Itoa(episode) + ". time; first"
+		return "It has ended and come back since: this is episode " + strconv.Itoa(episode) + "."
 	}
 	return ""
 }
@@ -217,7 +239,7 @@ func relatedRows(list []store.Related) []web.RelatedRow {
 
 // culpritWords say how sure it is which commit broke it.
 var culpritWords = map[incident.CulpritState]string{
-	incident.CulpritRange: "One of several commits", incident.CulpritSuspect: "A suspect", incident.CulpritProbable: "Probable",
+	incident.CulpritRange: "One of these commits", incident.CulpritSuspect: "A suspect", incident.CulpritProbable: "Probable",
 	incident.CulpritConfirmed: "Confirmed",
 }
 
@@ -226,7 +248,7 @@ func culpritPart(c store.CulpritRecord) web.CulpritPart {
 	if c.Base != "" {
 		part.Range = short(c.Base) + "…" + short(c.Head)
 		if c.Commits > 0 {
-			part.Range += ", " + strconv.Itoa(c.Commits) + " of them"
+			part.Range += " (" + strconv.Itoa(c.Commits) + ")"
 		}
 	}
 	for _, s := range c.Suspects {

@@ -124,7 +124,7 @@ func (d Deps) actOnIncident(kind store.ActKind) func(http.ResponseWriter, *http.
 		}
 		id := r.PathValue("id")
 		back := incidentPagePath + url.PathEscape(id)
-		if asked := form.Get("back"); strings.HasPrefix(asked, "/incidents") {
+		if asked := form.Get("back"); asked != "" {
 			back = localPath(asked)
 		}
 		zone, err := d.zoneOf(r.Context(), viewer)

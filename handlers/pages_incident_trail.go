@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/devflowfix/devflowfix/internal/evidence"
 	"github.com/devflowfix/devflowfix/internal/store"
@@ -129,6 +130,9 @@ func trailLine(runs []store.TrailRun) string {
 		failed += boolToInt(r.Hit)
 		passed += boolToInt(r.Passed && !r.Hit)
 	}
+	if len(runs) == 1 && failed == 1 {
+		return "The only run so far failed of this."
+	}
 	return fmt.Sprintf("Of the last %d runs, %d failed of this and %d passed. Oldest first.", len(runs), failed, passed)
 }
 
@@ -143,7 +147,13 @@ var entryWords = map[string]web.State{
 	"unacknowledged": {Word: "Let go", Tone: web.Warn}, "assigned": {Word: "Assigned", Tone: web.Quiet},
 	"snoozed": {Word: "Snoozed", Tone: web.Quiet}, "unsnoozed": {Word: "Awake again", Tone: web.Warn},
 	"comment": {Word: "Comment", Tone: web.Quiet}, "merged": {Word: "Merged", Tone: web.Quiet},
-	"fixing": {Word: "Fix proposed", Tone: web.Busy}, "verifying": {Word: "Fix merged", Tone: web.Busy},
+	store.EntryFixLinked: {Word: "Fix proposed", Tone: web.Busy}, store.EntryFixMerged: {Word: "Fix merged", Tone: web.Busy},
+	store.EntryFixClosed: {Word: "Fix closed", Tone: web.Warn}, store.EntryFixFailed: {Word: "Fix did not help", Tone: web.Bad},
+	store.EntryFixWithheld: {Word: "No fix proposed", Tone: web.Quiet}, store.EntryFixWithdrawn: {Word: "Fix not opened", Tone: web.Quiet},
+	store.EntryBrokenBase: {Word: "Not its own", Tone: web.Quiet}, store.EntrySeenOnChange: {Word: "Seen on a change", Tone: web.Quiet},
+	store.EntryTouched: {Word: "Its file was pushed", Tone: web.Quiet}, store.EntryOwner: {Word: "Owner changed", Tone: web.Quiet},
+	store.SeverityChanged: {Word: "Severity changed", Tone: web.Quiet}, store.ReportRefused: {Word: "Test report not read", Tone: web.Quiet},
+	"rerun": {Word: "Run again", Tone: web.Quiet},
 }
 
 // timeline shows the history, newest first; true when there is more of it.
@@ -158,7 +168,17 @@ func timeline(entries []store.Entry) ([]web.TimelineRow, bool) {
 		if !known {
 			word = web.State{Word: strings.ReplaceAll(e.Kind, "_", " "), Tone: web.Quiet}
 		}
-		rows = append(rows, web.TimelineRow{At: e.At, What: word.Word, Tone: word.Tone, Actor: e.Actor, Reason: e.Reason})
+		row := web.TimelineRow{At: e.At, What: word.Word, Tone: word.Tone, Actor: e.Actor, Reason: e.Reason}
+		if e.Actor == store.SystemActor { // most lines are its own
+			row.Actor, row.Reason = "", capitalised(e.Reason)
+		}
+		rows = append(rows, row)
 	}
 	return rows, cut
+}
+
+// capitalised makes a sentence of a reason.
+func capitalised(reason string) string {
+	_, size := utf8.DecodeRuneInString(reason)
+	return strings.ToUpper(reason[:size]) + reason[size:]
 }

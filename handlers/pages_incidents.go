@@ -61,19 +61,21 @@ func (d Deps) showIncidents(w http.ResponseWriter, r *http.Request, viewer auth.
 // as a view of another release, counts as not asked for.
 func (d Deps) boardAsked(r *http.Request, viewer auth.Identity) (store.BoardFilter, error) {
 	q := r.URL.Query()
-	f := store.BoardFilter{
-		UserID: viewer.UserID, View: store.BoardView(q.Get("view")), Status: q.Get("status"), Severity: q.Get("severity"),
-		Repository: q.Get("repository"), Branch: q.Get("branch"), Workflow: q.Get("workflow"), Category: q.Get("category"),
+	f := store.BoardFilter{View: store.BoardView(q.Get("view")), IncidentFilter: store.IncidentFilter{
+		UserID: viewer.UserID, Repository: q.Get("repository"), Branch: q.Get("branch"), Workflow: q.Get("workflow"), Category: q.Get("category"),
 		Owner: q.Get("owner"), Text: q.Get("text"), Limit: rowsOnPage + 1,
-	}
+	}}
 	if !slices.Contains(store.BoardViews, f.View) {
 		f.View = store.RedNow
-		if f.Status != "" {
+		if q.Get("status") != "" {
 			f.View = store.AllEver
 		}
 	}
-	if !slices.Contains(store.Statuses, incident.Status(f.Status)) {
-		f.Status = ""
+	if s := q.Get("status"); slices.Contains(store.Statuses, incident.Status(s)) {
+		f.Statuses = []string{s}
+	}
+	if s := q.Get("severity"); s != "" {
+		f.Severities = []string{s}
 	}
 	f.Order = store.ByTime
 	if f.View != store.ResolvedLately && f.View != store.AllEver {
@@ -174,13 +176,14 @@ func boardAddressWith(q url.Values, name, value string) string {
 
 // filterForm is the form above the list, as the address fills it in.
 func filterForm(q url.Values, f store.BoardFilter, names store.BoardNames) web.IncidentFilter {
+	status := strings.Join(f.Statuses, "")
 	form := web.IncidentFilter{
 		Text: f.Text, Branch: f.Branch, Workflow: f.Workflow, Owner: f.Owner, Repository: f.Repository,
-		Statuses:   choices(f.Status, statusChoices()...),
-		Severities: choices(f.Severity, "", "any", "critical", "critical", "high", "high", "medium", "medium", "low", "low"),
+		Statuses:   choices(status, statusChoices()...),
+		Severities: choices(q.Get("severity"), "", "any", "critical", "critical", "high", "high", "medium", "medium", "low", "low"),
 		Categories: choices(f.Category, categoryChoices()...),
 		Periods:    choices(q.Get("within"), "", "any time", "hour", "an hour", "day", "a day", "week", "a week", "month", "30 days"),
-		More:       f.Repository+f.Branch+f.Workflow+f.Owner+f.Category+f.Status+q.Get("within") != "",
+		More:       f.Repository+f.Branch+f.Workflow+f.Owner+f.Category+status+q.Get("within") != "",
 
 		Repositories: names.Repositories, Branches: names.Branches, Workflows: names.Workflows, Owners: names.Owners,
 	}
@@ -192,7 +195,7 @@ func filterForm(q url.Values, f store.BoardFilter, names store.BoardNames) web.I
 		{"text", "text"}, {"severity", "severity"}, {"repository", "repository"}, {"branch", "branch"}, {"workflow", "workflow"},
 		{"category", "category"}, {"owner", "owner"}, {"status", "status"}, {"opened within", "within"},
 	} {
-		if v := q.Get(c.name); v != "" && (c.name != "status" || f.Status != "") {
+		if v := q.Get(c.name); v != "" && (c.name != "status" || status != "") {
 			form.Chips = append(form.Chips, web.Chip{Label: c.label, Value: v, Path: boardAddressWith(q, c.name, "")})
 		}
 	}
@@ -250,7 +253,7 @@ func boardRow(b store.BoardRow, back string) web.IncidentRow {
 	row := web.IncidentRow{
 		ID: b.ID, Path: incidentPagePath + b.ID, Title: headlineOf(b.Incident), FullName: b.FullName, Branch: b.Branch,
 		Workflow: b.Workflow, Owner: b.Owner, Severity: severityState(b.Severity), State: incidentState(b.Incident, b.IsSnoozed),
-		IsFlaky: b.IsFlaky, Occurrences: b.Occurrences, LastSeenAt: b.LastSeenAt,
+		IsFlaky: b.IsFlaky, IsWeak: b.Status == incident.Suspected, Occurrences: b.Occurrences, LastSeenAt: b.LastSeenAt,
 	}
 	if b.MayAct && (b.Status == incident.Open || b.Status == incident.Suspected) {
 		row.Acknowledge = &web.Action{
@@ -271,7 +274,7 @@ func headlineOf(i store.Incident) string {
 // incidentState is an incident's status, as it is shown.
 func incidentState(i store.Incident, snoozed bool) web.State {
 	tones := map[incident.Status]web.Tone{
-		incident.Suspected: web.Warn, incident.Open: web.Bad, incident.Acknowledged: web.Warn, incident.Fixing: web.Busy,
+		incident.Suspected: web.Quiet, incident.Open: web.Bad, incident.Acknowledged: web.Warn, incident.Fixing: web.Busy,
 		incident.Verifying: web.Busy, incident.Resolved: web.Good,
 	}
 	if snoozed && i.Status != incident.Resolved {

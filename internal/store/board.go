@@ -41,14 +41,15 @@ var boardGroups = map[BoardOrder]string{
 	ByTime:       `''::text`,
 }
 
-// boardRanks is the order within a group: the worst first, by time the newest.
+// boardRanks is the order within a group: the worst first and what is only
+// suspected last, by time the newest.
 var boardRanks = map[BoardOrder]string{
 	ByRepository: severityRank,
 	ByOwner:      severityRank,
 	ByTime:       `0::int`,
 }
 
-const severityRank = `CASE i.severity WHEN 'critical' THEN 1 WHEN 'high' THEN 2 WHEN 'medium' THEN 3 ELSE 4 END`
+const severityRank = `CASE WHEN i.status = 'suspected' THEN 4 ELSE 0 END + CASE i.severity WHEN 'critical' THEN 1 WHEN 'high' THEN 2 WHEN 'medium' THEN 3 ELSE 4 END`
 
 // isSnoozed is true for the incidents i that are snoozed.
 const isSnoozed = `(i.snoozed_at IS NOT NULL)`
@@ -68,30 +69,18 @@ var boardViews = map[BoardView]string{
 	AllEver:        `true`,
 }
 
-// isMine is true for the incidents i whose owner is user $1, by any of their
-// names.
-const isMine = `
-	lower(ltrim(i.owner, '@')) IN (
+// isMine is true for the incidents i of which an owner is user $1, by any of
+// their names.
+const isMine = ownerNames + ` && ARRAY(
 		SELECT lower(m.login) FROM identities m WHERE m.user_id = $1 UNION SELECT lower(u.name) FROM users u WHERE u.id = $1)`
 
-// BoardFilter narrows the incidents that a user looks through; empty fields do
-// not. Repository, branch and workflow are whole names, owner is one without
-// its @, and text is any part of the title, the headline or the job.
+// BoardFilter narrows the incidents that a user looks through, view by view. Of
+// IncidentFilter it takes all but the place, which After is.
 type BoardFilter struct {
-	UserID     string
-	View       BoardView
-	Order      BoardOrder
-	Status     string
-	Severity   string
-	Repository string
-	Branch     string
-	Workflow   string
-	Category   string
-	Owner      string
-	Text       string
-	Since      time.Time // opened then or later
-	After      BoardPlace
-	Limit      int
+	IncidentFilter
+	View  BoardView
+	Order BoardOrder
+	After BoardPlace
 }
 
 // BoardPlace is a place in a board; the zero value is its beginning.
@@ -119,35 +108,23 @@ func (s *Store) Board(ctx context.Context, f BoardFilter) ([]BoardRow, error) {
 	list := []BoardRow{}
 	group, rank := boardGroups[f.Order], boardRanks[f.Order]
 	err := s.read(ctx, f.UserID, func(tx *sqlx.Tx) error {
+		arguments, err := f.arguments(ctx, tx)
+		if err != nil {
+			return err
+		}
 		return tx.SelectContext(ctx, &list, `
 			SELECT `+incidentColumns+`, `+isSnoozed+` AS is_snoozed, `+mayAct+` AS may_act, `+group+` AS board_group, `+rank+` AS board_rank
 			FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
-			WHERE `+listed+` AND `+boardViews[f.View]+boardConditions+`
-				AND ($11 = '' OR (`+group+`, `+rank+`) > ($12, $13::int)
-					OR (`+group+`, `+rank+`) = ($12, $13::int) AND (i.opened_at, i.id) < ($14, $11))
-			ORDER BY `+group+`, `+rank+`, i.opened_at DESC, i.id DESC LIMIT $15`,
-			append(f.arguments(), clean(f.After.ID), clean(f.After.Group), f.After.Rank, f.After.OpenedAt, f.Limit)...)
+			WHERE `+incidentConditions+` AND `+boardViews[f.View]+`
+				AND ($15 = '' OR (`+group+`, `+rank+`) > ($16, $17::int)
+					OR (`+group+`, `+rank+`) = ($16, $17::int) AND (i.opened_at, i.id) < ($18, $15))
+			ORDER BY `+group+`, `+rank+`, i.opened_at DESC, i.id DESC LIMIT $19`,
+			append(arguments, clean(f.After.ID), clean(f.After.Group), f.After.Rank, f.After.OpenedAt, f.Limit)...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("board of incidents: %w", classify(err))
 	}
 	return list, nil
-}
-
-// boardConditions hold a board to its filter; $1 is the user.
-const boardConditions = `
-	AND ($2 = '' OR i.status = $2)
-	AND ($3 = '' OR i.severity = $3)
-	AND ($4 = '' OR lower(c.repository_full_name) = lower($4))
-	AND ($5 = '' OR i.branch = $5)
-	AND ($6 = '' OR i.workflow = $6)
-	AND ($7 = '' OR i.category = $7)
-	AND ($8 = '' OR lower(ltrim(i.owner, '@')) = lower(ltrim($8, '@')))
-	AND ($9 = '' OR strpos(lower(i.title || ' ' || i.headline || ' ' || i.job), lower($9)) > 0)
-	AND i.opened_at >= $10`
-
-func (f BoardFilter) arguments() []any {
-	return []any{f.UserID, f.Status, f.Severity, clean(f.Repository), clean(f.Branch), clean(f.Workflow), f.Category, clean(f.Owner), clean(f.Text), f.Since}
 }
 
 // BoardCounts are how many incidents each view has for a user.

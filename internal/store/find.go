@@ -39,7 +39,7 @@ type IncidentFilter struct {
 	Owner string
 	// Assigned is to whom a person has assigned it, Me or Nobody.
 	Assigned string
-	// Text occurs in title, headline, fingerprint key or branch, in any case.
+	// Text occurs in title, headline, fingerprint key, branch or job, in any case.
 	Text string
 	// Since and Until are when it was opened: at or after, and before.
 	Since, Until time.Time
@@ -59,40 +59,53 @@ const incidentColumns = `
 	` + snoozeColumns + `,
 	(SELECT count(*) FROM occurrences o WHERE o.incident_id = i.id) AS occurrences`
 
+// incidentConditions hold incidents i of connections c to a filter, whose
+// arguments are $1 to $14; the user is $1.
+const incidentConditions = listed + `
+	AND ($2 = '' OR lower(c.repository_full_name) = lower($2))
+	AND CASE $3 WHEN 'red' THEN i.status <> 'resolved' WHEN 'resolved' THEN i.status = 'resolved'
+		WHEN 'snoozed' THEN i.snoozed_at IS NOT NULL ELSE true END
+	AND ($4::text[] IS NULL OR i.status = ANY($4))
+	AND ($5::text[] IS NULL OR i.severity = ANY($5))
+	AND ($6 = '' OR i.branch = $6) AND ($7 = '' OR i.workflow = $7)
+	AND ($8 = '' OR i.category = $8) AND ($9 = '' OR i.fingerprint = $9)
+	AND ($10::text[] IS NULL OR ` + ownerNames + ` && $10)
+	AND ($11::text[] IS NULL OR ltrim(lower(i.assigned_to), '@') = ANY($11))
+	AND ($12 = '' OR i.title ILIKE $12 OR i.headline ILIKE $12 OR i.fingerprint_key ILIKE $12 OR i.branch ILIKE $12 OR i.job ILIKE $12)
+	AND i.opened_at >= $13 AND ($14::timestamptz IS NULL OR i.opened_at < $14)`
+
+// ownerNames are the names of the owners of incidents i, in lower case and
+// without @: several stand with spaces between them, and a name may have some.
+const ownerNames = `(string_to_array(replace(ltrim(lower(i.owner), '@'), ' @', ' '), ' ') || ltrim(lower(i.owner), '@'))`
+
+// arguments are those of incidentConditions.
+func (f IncidentFilter) arguments(ctx context.Context, tx *sqlx.Tx) ([]any, error) {
+	owners, err := peopleNamed(ctx, tx, f.UserID, f.Owner)
+	if err != nil {
+		return nil, err
+	}
+	assigned, err := peopleNamed(ctx, tx, f.UserID, f.Assigned)
+	return []any{
+		f.UserID, clean(f.Repository), f.State, pq.StringArray(f.Statuses), pq.StringArray(f.Severities),
+		clean(f.Branch), clean(f.Workflow), clean(f.Category), clean(f.Fingerprint), owners, assigned, containing(f.Text),
+		f.Since, nullTime(f.Until),
+	}, err
+}
+
 // IncidentsOf lists the incidents that a user sees, newest first.
 func (s *Store) IncidentsOf(ctx context.Context, f IncidentFilter) ([]Incident, error) {
 	list := []Incident{}
 	err := s.read(ctx, f.UserID, func(tx *sqlx.Tx) error {
-		owners, err := peopleNamed(ctx, tx, f.UserID, f.Owner)
-		if err != nil {
-			return err
-		}
-		assigned, err := peopleNamed(ctx, tx, f.UserID, f.Assigned)
+		arguments, err := f.arguments(ctx, tx)
 		if err != nil {
 			return err
 		}
 		return tx.SelectContext(ctx, &list, `
 			SELECT `+incidentColumns+`
 			FROM incidents i JOIN repository_connections c ON c.id = i.connection_id
-			WHERE `+listed+`
-				AND ($2 = '' OR lower(c.repository_full_name) = lower($2))
-				AND CASE $3 WHEN 'red' THEN i.status <> 'resolved' WHEN 'resolved' THEN i.status = 'resolved'
-					WHEN 'snoozed' THEN i.snoozed_at IS NOT NULL ELSE true END
-				AND ($4::text[] IS NULL OR i.status = ANY($4))
-				AND ($5::text[] IS NULL OR i.severity = ANY($5))
-				AND ($6 = '' OR i.branch = $6) AND ($7 = '' OR i.workflow = $7)
-				AND ($8 = '' OR i.category = $8) AND ($9 = '' OR i.fingerprint = $9)
-				-- Several owners stand with spaces between them.
-				AND ($10::text[] IS NULL OR ltrim(lower(i.owner), '@') = ANY($10)
-					OR string_to_array(replace(' ' || lower(i.owner), ' @', ' '), ' ') && $10)
-				AND ($11::text[] IS NULL OR ltrim(lower(i.assigned_to), '@') = ANY($11))
-				AND ($12 = '' OR i.title ILIKE $12 OR i.headline ILIKE $12 OR i.fingerprint_key ILIKE $12 OR i.branch ILIKE $12)
-				AND i.opened_at >= $13 AND ($14::timestamptz IS NULL OR i.opened_at < $14)
-				AND ($16 = '' OR (i.opened_at, i.id) < ($15, $16))
+			WHERE `+incidentConditions+` AND ($16 = '' OR (i.opened_at, i.id) < ($15, $16))
 			ORDER BY i.opened_at DESC, i.id DESC LIMIT $17`,
-			f.UserID, clean(f.Repository), f.State, pq.StringArray(f.Statuses), pq.StringArray(f.Severities),
-			clean(f.Branch), clean(f.Workflow), clean(f.Category), clean(f.Fingerprint), owners, assigned, containing(f.Text),
-			f.Since, nullTime(f.Until), f.BeforeTime, clean(f.BeforeID), f.Limit)
+			append(arguments, f.BeforeTime, clean(f.BeforeID), f.Limit)...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("incidents: %w", classify(err))

@@ -66,12 +66,19 @@ type ConnectionPage struct {
 	CreatedAt  time.Time
 	RotatedAt  *time.Time
 	Rotating   bool
+	Severity   []SeverityRow // rules in their order; none where DevFlowFix decides
 	Actions    []Action
 	History    []HistoryRow
 	Deliveries []DeliveryRow
 }
 
 func (ConnectionPage) template() string { return "connection.html" }
+
+// SeverityRow is a rule of how severe incidents of a branch are.
+type SeverityRow struct {
+	Branch string // a pattern
+	State  State
+}
 
 // HistoryRow is one thing done with a hook.
 type HistoryRow struct {

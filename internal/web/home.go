@@ -21,6 +21,7 @@ type HomePage struct {
 	Paused        int
 	Deliveries    int // of the last 7 days
 	OpenIncidents int
+	Red           []IncidentGroup // what came last; one without a title
 	Attention     []ConnectionRow // what is not as it should be
 }
 

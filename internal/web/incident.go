@@ -11,8 +11,12 @@ type IncidentPage struct {
 	Forge          string
 	Verdict        string // the status in a sentence
 	Facts          []Fact
+	Marks          []Fact // what tells it from all others
 	Buttons        []Action
 	Culprit        CulpritPart
+	Base           *KinRow  // the incident that it really is; nil when it is its own
+	AlsoOn         []KinRow // changes that fail only because of it
+	Fixes          []FixRow // newest first
 	Related        []RelatedRow
 	Evidence       IncidentEvidence
 	Trail          []TrailCommit // oldest first
@@ -31,6 +35,22 @@ type Fact struct {
 	Detail      string
 	Code        bool // the text is a name of something, not a word
 	At          *time.Time
+}
+
+// KinRow is an incident of another branch that failed of the same.
+type KinRow struct {
+	Branch, Path string
+	State        State
+}
+
+// FixRow is a change that means to end an incident.
+type FixRow struct {
+	Name, URL string // as the forge names it: #12; URL is empty before it is there
+	Title     string
+	From      string // where it comes from, in words
+	State     State
+	Note      string // what else to know of it; may be empty
+	At        time.Time
 }
 
 // RelatedRow is another incident that has to do with one.

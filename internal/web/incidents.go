@@ -47,6 +47,7 @@ type IncidentRow struct {
 	Severity                          State
 	State                             State
 	IsFlaky                           bool
+	IsWeak                            bool // it is only suspected
 	Occurrences                       int
 	LastSeenAt                        time.Time
 	Acknowledge                       *Action // nil when there is no need to

@@ -14,10 +14,18 @@ type RulesPage struct {
 
 func (RulesPage) template() string { return "rules.html" }
 
-// RuleRow is a routing rule in the form; all but the owner are patterns.
+// RuleRow is a routing rule in the form.
 type RuleRow struct {
-	Number                                                int
-	Owner, Path, Workflow, Job, Branch, Category, Failure string
+	Number int
+	Fields []RuleField
+}
+
+// RuleField is a part of a rule; all but the owner are patterns.
+type RuleField struct {
+	Name, Label, Value string
+	Placeholder        string
+	Most               int  // characters
+	Wrong              bool // it is why the rules were not taken
 }
 
 // RuleTry is a failure that the rules are tried on.

@@ -74,7 +74,7 @@ func TestAnIncidentsPageFollowsItsRuns(t *testing.T) {
 	b := person(t, w, "mira")
 	b.Open("/incidents/" + mira.Incidents("acme/shop")[0].ID)
 	b.Sees("Of the last 2 runs, 1 failed of this and 1 passed.")
-	b.Sees("Came in with")
+	b.Sees("It is the only commit between the last run that passed and the first that failed.")
 	b.Fill("note", "the voucher is mine")
 	w.Play(harness.Run{Provider: forgesim.GitHub, Repository: "acme/shop", Branch: "main", Conclusion: "success"})
 	b.Sees("Everything that failed has passed since.")
@@ -152,4 +152,53 @@ func TestSomebodyElseDoesNothingAboutAnIncident(t *testing.T) {
 			t.Errorf("%s: %d for somebody else", act, a.Status)
 		}
 	}
+}
+
+func TestRulesAreTriedAndSaved(t *testing.T) {
+	t.Parallel()
+	w := harness.Start(t, harness.Options{})
+	here := settle(t, w)
+	b := person(t, w, "mira")
+	b.Open(here.connection)
+	b.Click("Owners")
+	b.Sees("Whose is a failure?")
+	fill := func(label, text string) {
+		t.Helper()
+		webtest.Ask[bool](b, `((f) => (f.value = "`+text+`", f.focus(), true))(document.querySelector("[aria-label='`+label+`']"))`)
+	}
+	value := func(label string) string {
+		return webtest.Ask[string](b, `document.querySelector("[aria-label='`+label+`']").value`)
+	}
+	saved := func() int { return w.Count(`SELECT count(*) FROM routing_rules`) }
+
+	// Enter tries, and saves nothing.
+	fill("Owner of rule 1", "@acme/checkout")
+	fill("Files of rule 1", "*_test.go")
+	webtest.Ask[bool](b, `((f) => (f.value = "web/cart_test.go", f.focus(), true))(document.getElementById("try-file"))`)
+	b.Press("\r")
+	b.Sees("It would go to @acme/checkout: routing rule 1")
+	if n := saved(); n != 0 {
+		t.Errorf("%d rules are saved by a try", n)
+	}
+
+	// What is wrong is said where it was typed.
+	fill("Owner of rule 2", "@acme/web")
+	fill("Files of rule 2", "!*.go")
+	b.Click("Save the rules")
+	b.Sees("Rule 2, path:")
+	if at := webtest.Ask[string](b, `document.activeElement.ariaLabel`); at != "Files of rule 2" || webtest.Ask[string](b, `document.activeElement.ariaInvalid`) != "true" {
+		t.Errorf("the focus is on %q", at)
+	}
+	if first, second := value("Files of rule 1"), value("Files of rule 2"); first != "*_test.go" || second != "!*.go" || saved() != 0 {
+		t.Errorf("the form has %q and %q, and %d rules are saved", first, second, saved())
+	}
+
+	fill("Files of rule 2", "/web/")
+	b.Click("Save the rules")
+	b.Sees("The rules are saved.")
+	if n := saved(); n != 2 || value("Owner of rule 2") != "@acme/web" {
+		t.Errorf("%d rules are saved", n)
+	}
+	b.Open(here.incident)
+	b.Sees("@acme/checkout")
 }

@@ -8,58 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/devflowfix/devflowfix/internal/forgesim"
 	"github.com/devflowfix/devflowfix/internal/harness"
 	"github.com/devflowfix/devflowfix/internal/webtest"
 )
-
-// town is a world in which mira has one of everything.
-type town struct {
-	mira       *harness.Browser
-	connection string   // the page of a healthy one
-	incident   string   // the page of one that is red
-	own        []string // pages of what is mira's
-	everybody  []string // pages that each user has
-	operators  []string
-}
-
-func settle(t *testing.T, w *harness.World) town {
-	t.Helper()
-	mira := w.LogIn(forgesim.GitHub, "mira")
-	w.FailHooks(forgesim.GitHub, "acme/broken", forgesim.Fault{Method: http.MethodPost, Status: http.StatusUnprocessableEntity,
-		Body: `{"message":"Validation Failed","errors":[{"resource":"Hook","code":"custom","message":"The \"push\" event cannot have more than 20 hooks"}]}`})
-	program := mira.Program()
-	shop := program.Connect(forgesim.GitHub, "acme/shop")
-	var broken harness.Connection
-	program.Call(http.MethodPost, "/api/v2/repositories/connect", map[string]any{"repository_full_name": "acme/broken"}, &broken)
-	program.Call(http.MethodPost, "/api/v2/tokens", map[string]any{"name": "nightly builds"}, nil)
-	w.Play(harness.Run{Provider: forgesim.GitHub, Repository: "acme/shop", Branch: "main", Conclusion: "failure"})
-	w.Eventually("an incident", func() bool { return len(program.Incidents("acme/shop")) == 1 })
-	w.Eventually("a broken hook", func() bool { return program.Connection(broken.ID).Health == "failing" })
-	w.Play(harness.Run{Provider: forgesim.GitHub, Repository: "acme/shop", Branch: "main", Conclusion: "failure"})
-	w.Eventually("evidence", func() bool { return len(program.Incident(program.Incidents("acme/shop")[0].ID).FailedJobs) > 0 })
-	page, red := "/connections/"+shop.ID, "/incidents/"+program.Incidents("acme/shop")[0].ID
-	delivery := w.Rows(`SELECT delivery_id FROM deliveries WHERE scope = $1 AND event = 'workflow_run' LIMIT 1`, shop.ID)[0]
-	var made struct {
-		ID string `json:"id"`
-	}
-	program.Call(http.MethodPost, "/api/v2/notifications/channels", map[string]any{"kind": "webhook", "name": "war room", "url": "https://127.0.0.1:1/hook"}, &made)
-	w.Rows(`UPDATE notification_channels SET status = 'failing', failing_since = now(), error = 'The receiver answers 500. Look into its log.' RETURNING id`)
-	channel := "/settings/notifications/" + made.ID
-	return town{
-		mira: mira, connection: page, incident: red,
-		own: []string{page, page + "/history", page + "/deliveries", page + "/deliveries?outcome=failed", page + "/deliveries/" + delivery,
-			page + "/disconnect", page + "/rules", red, channel, channel + "/delete", "/connections/" + broken.ID},
-		everybody: []string{"/incidents", "/incidents?status=resolved", "/incidents?by=owner&severity=high&branch=main", "/incidents?text=nowhere",
-			"/trends", "/trends?by=week&repository=acme%2Fshop", "/repositories", "/repositories/connect", "/repositories/connect?provider=gitlab",
-			"/settings/accounts", "/settings/accounts/github/forget", "/settings/tokens", "/settings/notifications"},
-		operators: []string{"/ops", "/ops/connections", "/ops/channels", "/ops/audit", "/ops/audit?action=none", "/ops/github-app"},
-	}
-}
-
-func (o town) all() []string {
-	return append(append(append([]string{"/", "/login", "/nowhere"}, o.everybody...), o.own...), o.operators...)
-}
 
 // looks are the ways in which people look at the pages. On the small screen in
 // the dark there is nothing for axe that the others do not have.
@@ -81,7 +32,7 @@ func TestNobodyIsShutOut(t *testing.T) {
 	inspect(t, newcomer, axe, "/", "first-steps")
 	inspect(t, newcomer, axe, "/repositories", "nothing-connected")
 	inspect(t, newcomer, axe, "/trends", "no-trends")
-	here := settle(t, w)
+	here := settleWithTroubles(t, w)
 	b := person(t, w, "mira")
 	ids := regexp.MustCompile(`(rpc|inc|ntc)_\w+`)
 	for _, path := range here.all() {
@@ -89,8 +40,8 @@ func TestNobodyIsShutOut(t *testing.T) {
 		if path == "/" {
 			name = "overview"
 		}
-		if path == here.own[len(here.own)-1] {
-			name = "connections-broken"
+		if named, special := here.names[path]; special {
+			name = named
 		}
 		inspect(t, b, axe, path, name)
 	}
@@ -135,7 +86,7 @@ func TestPagesAreLight(t *testing.T) {
 	t.Parallel()
 	const most = 150_000
 	w := harness.Start(t, harness.Options{Settings: []string{"ADMINS=github:mira"}})
-	here := settle(t, w)
+	here := settleWithTroubles(t, w)
 	for _, path := range here.all() {
 		a := here.mira.Get(path)
 		if a.Status >= http.StatusInternalServerError {
@@ -161,7 +112,7 @@ const evil = `"><x-evil></x-evil><script>evil=1</script><img src=x onerror=evil=
 func TestHostileNamesNeverBecomeMarkup(t *testing.T) {
 	t.Parallel()
 	w := harness.Start(t, harness.Options{Settings: []string{"ADMINS=github:mira"}})
-	here := settle(t, w)
+	here := settleWithTroubles(t, w)
 	here.mira.Call(http.MethodPost, "/api/v2/tokens", map[string]any{"name": evil}, nil)
 	for _, poison := range []string{
 		`UPDATE repository_connections SET repository_full_name = $1 || id, health_reason = $1, webhook_url = $1,
@@ -173,6 +124,8 @@ func TestHostileNamesNeverBecomeMarkup(t *testing.T) {
 		`UPDATE incidents SET headline = $1, job = $1, fingerprint_key = $1, owner_rule = $1 RETURNING id`,
 		`UPDATE incident_entries SET reason = $1, actor = $1, kind = $1 RETURNING incident_id`,
 		`UPDATE runs SET commit_title = $1, author = $1, title = $1, url = 'javascript:' || $1, jobs = replace(jobs::text, '"name": "', '"name": "<x-evil>')::jsonb RETURNING connection_id`,
+		`UPDATE fix_changes SET title = $1, author = $1, url = 'javascript:' || $1, reason = $1, culprit_sha = $1 RETURNING id`,
+		`UPDATE routing_rules SET owner = $1, workflow = $1 RETURNING owner`,
 		`UPDATE notification_channels SET name = $1, leads_to = $1, error = $1, hint = $1 RETURNING id`,
 		`UPDATE users SET name = $1 RETURNING id`,
 		`UPDATE grants SET login = $1, scopes = ARRAY[$1] RETURNING login`,
