@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/rs/zerolog"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
@@ -126,8 +127,12 @@ func (d Deps) findEvidence(ctx context.Context, t *asynq.Task) error {
 		if settled.Run.Verdict == forge.Failed {
 			d.askProtection(ctx, c, settled.Run)
 			var excuseErr error
-			if found.excuses, excuseErr = d.excuses(ctx, c, settled.Run, found.shown); excuseErr != nil {
+			found.excuses, excuseErr = d.excuses(ctx, c, settled.Run, found.shown)
+			if excuseErr != nil && !givenUp(ctx, excuseErr) {
 				return excuseErr
+			}
+			if excuseErr != nil { // what the forge does not tell excuses nothing
+				zerolog.Ctx(ctx).Warn().Err(excuseErr).Msg("base not looked at")
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/rs/zerolog"
 
 	"github.com/devflowfix/devflowfix/internal/cilint"
 	"github.com/devflowfix/devflowfix/internal/evidence"
@@ -137,8 +138,16 @@ func (d Deps) checkPush(ctx context.Context, t *asynq.Task) error {
 	}
 	for _, file := range p.Files {
 		findings, err := lint(ctx, f, c.Repository(), file, p.SHA)
+		if fault.Code(err) == notChecked {
+			continue
+		}
 		if err != nil {
-			return fmt.Errorf("check %s: %w", file, d.Access.Rejected(ctx, onBehalf(c), err))
+			err = fmt.Errorf("check %s: %w", file, d.Access.Rejected(ctx, onBehalf(c), err))
+			if verdict, _ := fault.Decide(err); verdict == fault.Retry {
+				return err
+			}
+			zerolog.Ctx(ctx).Info().Err(err).Msg("CI file not checked") // we may not read it
+			continue
 		}
 		if err := d.saveCheck(ctx, c, p, file, findings); err != nil {
 			return err
@@ -147,14 +156,25 @@ func (d Deps) checkPush(ctx context.Context, t *asynq.Task) error {
 	return nil
 }
 
-// lint checks a CI file as it is at a commit. A file that is gone, or that
-// cannot be checked, has no mistakes.
-func lint(ctx context.Context, f forge.Code, repo forge.Repository, file, sha string) ([]cilint.Finding, error) {
+// notChecked is the code of what is no failure of a check, and no result: such
+// a file says nothing, and ends no incident.
+const notChecked = "not_checked"
+
+var errNotChecked = &fault.Error{Kind: fault.Permanent, Code: notChecked, Sentence: "The file cannot be checked."}
+
+// lint checks a CI file as it is at a commit. A file that is gone has no
+// mistakes. One that cannot be checked is Permanent with the code notChecked;
+// why we may not read one is the forge's error.
+func lint(ctx context.Context, f forge.Forge, repo forge.Repository, file, sha string) ([]cilint.Finding, error) {
 	content, err := f.File(ctx, repo, file, sha)
-	if verdict, _ := fault.Decide(err); err != nil && verdict != fault.Retry {
-		return nil, nil //nolint:nilerr // removed since, or nothing that is read
-	}
-	if err != nil {
+	switch {
+	case fault.Is(err, fault.NotFound):
+		// Removed, unless it is the repository that we do not see.
+		_, err := f.RepositoryByID(ctx, repo.ID)
+		return nil, err
+	case fault.Code(err) == forge.FileTooLarge:
+		return nil, errNotChecked
+	case err != nil:
 		return nil, err
 	}
 	var findings []cilint.Finding
@@ -166,7 +186,15 @@ func lint(ctx context.Context, f forge.Code, repo forge.Repository, file, sha st
 			findings = cilint.GitLab(file, result.Errors, nil)
 		}
 	}
-	return slices.DeleteFunc(findings, func(f cilint.Finding) bool { return f.Kind == cilint.KindUnchecked }), err
+	if err != nil {
+		return nil, err
+	}
+	all := len(findings)
+	findings = slices.DeleteFunc(findings, func(f cilint.Finding) bool { return f.Kind == cilint.KindUnchecked })
+	if len(findings) == 0 && all > 0 {
+		return nil, errNotChecked
+	}
+	return findings, nil
 }
 
 // fileWorkflow is the key of the workflow whose runs are the checks of a file.

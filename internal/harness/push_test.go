@@ -135,6 +135,32 @@ func TestACIFileIsCheckedWhenItIsPushed(t *testing.T) {
 	}
 }
 
+func TestACIFileThatCannotBeReadEndsNothing(t *testing.T) {
+	files := map[string]struct{ path, wrong string }{
+		"github": {".github/workflows/deploy.yml", "on: push\njobs: {}\n"},
+		"gitlab": {".gitlab-ci.yml", "stages:\n  - test\n"},
+	}
+	for _, f := range forges {
+		t.Run(f.provider, func(t *testing.T) {
+			t.Parallel()
+			s := begin(t, f.provider, f.repository, f.red, f.green)
+			file := files[f.provider]
+			s.push("bob", map[string]string{file.path: file.wrong, "README.md": "shop"})
+			settle(t, s.w)
+			id := s.newest("main", 1).ID
+			s.has(id, "open", "")
+			s.w.Fail(forgesim.Fault{Provider: f.provider, Method: http.MethodGet, PathRegexp: "(contents|files)/.*(deploy|gitlab-ci)", Times: 1,
+				Status: http.StatusForbidden, Body: `{"message":"Resource not accessible by integration"}`})
+			s.push("bob", map[string]string{file.path: "# who knows\n"})
+			settle(t, s.w)
+			s.has(id, "open", "")
+			pushTo(t, s.w, f.provider, f.repository, forgesim.PushSpec{Remove: []string{file.path}})
+			settle(t, s.w)
+			s.has(id, "resolved", "green")
+		})
+	}
+}
+
 func TestAProtectedBranchCountsAsMain(t *testing.T) {
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {

@@ -252,7 +252,7 @@ func (tx *Tx) SaveOwner(ctx context.Context, incidentID string, choice owner.Cho
 		AssignedTo string `db:"assigned_to"`
 	}
 	err := tx.tx.GetContext(ctx, &was, `
-		SELECT owner, owner_chosen_at IS NOT NULL AS is_chosen, assigned_to FROM incidents WHERE id = $1 FOR UPDATE`, incidentID)
+		SELECT owner, owner_chosen_at IS NOT NULL AS is_chosen, assigned_to FROM incidents WHERE id = $1 FOR NO KEY UPDATE`, incidentID)
 	if err != nil {
 		return incidentFault(incidentID, err)
 	}
