@@ -146,7 +146,7 @@ func questions(user string) []question {
 // glances are what the pages ask of a user.
 func glances(user string) []question {
 	board := func(change func(*store.BoardFilter)) func(context.Context, *store.Store) error {
-		f := store.BoardFilter{UserID: user, View: store.RedNow, Order: store.ByRepository, Limit: 51}
+		f := store.BoardFilter{IncidentFilter: store.IncidentFilter{UserID: user, Limit: 51}, View: store.RedNow, Order: store.ByRepository}
 		change(&f)
 		return func(ctx context.Context, s *store.Store) error { return outcome(s.Board(ctx, f)) }
 	}
