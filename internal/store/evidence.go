@@ -153,6 +153,9 @@ func (s *Store) ShowJobs(ctx context.Context, connectionID string, key incident.
 
 // ShowJobs is the same within a transaction.
 func (tx *Tx) ShowJobs(ctx context.Context, connectionID string, key incident.RunKey, jobs []FailedJob, state string) error {
+	if jobs == nil {
+		jobs = []FailedJob{} // a list without elements, where nil is none
+	}
 	encoded, err := marshal(jobs)
 	if err != nil {
 		return err
