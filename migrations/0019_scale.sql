@@ -60,3 +60,6 @@ ALTER POLICY seen ON incident_aliases USING (
 ALTER TABLE run_days DROP CONSTRAINT run_days_pkey,
     ADD PRIMARY KEY (connection_id, day, workflow_key, scope_class) INCLUDE (workflow, last_run_at, passed, failed, flaky);
 ALTER TABLE run_days SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02);
+
+-- Flaky runs are few among many.
+CREATE INDEX runs_flaky ON runs (connection_id, run_created_at, run_id, attempt) WHERE is_flaky;

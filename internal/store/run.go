@@ -77,7 +77,7 @@ const wantedRuns = `
 	r.run_created_at >= $6 AND r.run_created_at <= $7 AND r.run_id > 0
 	AND ($3 = '' OR r.workflow = $3)
 	AND ($4 = '' OR r.scope_id IN (SELECT id FROM branches))
-	AND ($5 = '' OR r.verdict = $5 OR $5 = 'flaky' AND r.is_flaky)
+	AND ($5 IN ('', 'flaky') OR r.verdict = $5) AND ($5 <> 'flaky' OR r.is_flaky)
 	AND ($8 = '' OR (r.run_created_at, r.connection_id, r.run_id, r.attempt) < ($7, $8, $9::bigint, $10::bigint))
 	ORDER BY r.run_created_at DESC, r.run_id DESC, r.attempt DESC`
 
