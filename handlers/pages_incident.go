@@ -100,6 +100,7 @@ func resolutionSentence(i store.Incident) string {
 		incident.Duplicate:  "It is part of another incident.",
 		incident.Stale:      "Nothing was heard of it for long. That is no proof that it is fixed.",
 		incident.Obsolete:   "The job, the branch or the change is gone.",
+		incident.BaseMended: "The branch that the change goes to failed of it, and is mended. The change needs what mended it.",
 	}
 	if s, known := sentences[i.Resolution]; known {
 		return s

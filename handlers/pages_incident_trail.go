@@ -152,7 +152,9 @@ var entryWords = map[string]web.State{
 	store.EntryFixWithheld: {Word: "No fix proposed", Tone: web.Quiet}, store.EntryFixWithdrawn: {Word: "Fix not opened", Tone: web.Quiet},
 	store.EntryBrokenBase: {Word: "Not its own", Tone: web.Quiet}, store.EntrySeenOnChange: {Word: "Seen on a change", Tone: web.Quiet},
 	store.EntryTouched: {Word: "Its file was pushed", Tone: web.Quiet}, store.EntryOwner: {Word: "Owner changed", Tone: web.Quiet},
-	store.SeverityChanged: {Word: "Severity changed", Tone: web.Quiet}, store.ReportRefused: {Word: "Test report not read", Tone: web.Quiet},
+	store.SeverityChanged: {Word: "Severity changed", Tone: web.Quiet}, store.ReportRefused: {Word: "Not shown at the forge", Tone: web.Quiet},
+	store.EntryOwnFailure: {Word: "Its own after all", Tone: web.Bad}, store.EntryConfirming: {Word: "Culprit tried again", Tone: web.Busy},
+	store.EntryUnconfirmed: {Word: "Culprit not confirmed", Tone: web.Quiet},
 	"rerun": {Word: "Run again", Tone: web.Quiet},
 }
 
