@@ -287,3 +287,38 @@ func TestEveryTableOfAUserHasAPolicy(t *testing.T) {
 		}
 	}
 }
+
+// TestAConnectionIsNotMadeAnInstallations tries to keep seeing a connection by
+// an installation whose repository the user may not access.
+func TestAConnectionIsNotMadeAnInstallations(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	w.own("ann", 1)
+	bobID := w.own("bob", 2)
+	v := &visitor{world: w, t: t, table: "repository_connections"}
+	bob := func(ctx context.Context, fn func(*sqlx.Tx) error) error { return w.As(ctx, bobID, fn) }
+	v.refused(bob, "bob", "giving his connection to ann's installation",
+		`UPDATE repository_connections SET user_id = NULL, installation_id = 1 WHERE user_id = $1`, bobID)
+}
+
+// TestWhoseConnectionsAreAskedForGivesNoPower looks up another's connections,
+// which passes for the system meanwhile, and then goes on in the same session.
+func TestWhoseConnectionsAreAskedForGivesNoPower(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	annID, bobID := w.own("ann", 1), w.own("bob", 2)
+	var isSystem bool
+	var seen []string
+	err := w.As(t.Context(), bobID, func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(t.Context(), `SELECT connections_of($1)`, annID); err != nil {
+			return err
+		}
+		if err := tx.GetContext(t.Context(), &isSystem, `SELECT is_system()`); err != nil {
+			return err
+		}
+		return tx.SelectContext(t.Context(), &seen, `SELECT repository_full_name FROM repository_connections ORDER BY 1`)
+	})
+	if err != nil || isSystem || !slices.Equal(seen, []string{"bob/installed", "bob/shop"}) {
+		t.Errorf("system: %t, bob sees %v, %v", isSystem, seen, err)
+	}
+}
