@@ -155,7 +155,7 @@ var entryWords = map[string]web.State{
 	store.SeverityChanged: {Word: "Severity changed", Tone: web.Quiet}, store.ReportRefused: {Word: "Not shown at the forge", Tone: web.Quiet},
 	store.EntryOwnFailure: {Word: "Its own after all", Tone: web.Bad}, store.EntryConfirming: {Word: "Culprit tried again", Tone: web.Busy},
 	store.EntryUnconfirmed: {Word: "Culprit not confirmed", Tone: web.Quiet},
-	"rerun": {Word: "Run again", Tone: web.Quiet},
+	"rerun":                {Word: "Run again", Tone: web.Quiet},
 }
 
 // timeline shows the history, newest first; true when there is more of it.
