@@ -25,13 +25,13 @@ func TestAProbableCulpritIsConfirmedAndReverted(t *testing.T) {
 			culprit := s.push("bob", map[string]string{"checkout.py": "broken\n"})
 			failed := run(forgesim.RunSpec{SHA: culprit, Conclusion: s.red})
 			s.tells("of a red main", "opened")
-			i := s.newest("main", 1)
+			s.newest("main", 1)
 
 			// It passes elsewhere, a second later by GitHub's clock, and fails on main.
 			other := run(forgesim.RunSpec{Branch: "other", Conclusion: s.green})
 			run(forgesim.RunSpec{AttemptOf: other, Conclusion: s.green})
 			run(forgesim.RunSpec{SHA: s.push("carl", map[string]string{"web.css": "new"}), Conclusion: s.red})
-			i = onlyIncident(t, s.w, s.ann, s.repository, "a confirmed culprit", func(i harness.Incident) bool { return i.Culprit.State == "confirmed" })
+			i := onlyIncident(t, s.w, s.ann, s.repository, "a confirmed culprit", func(i harness.Incident) bool { return i.Culprit.State == "confirmed" })
 			if i.Culprit.Suspects[0].SHA != culprit || strings.Count(timelineOf(i), "confirming") != 2 {
 				t.Errorf("culprit %+v: %s", i.Culprit, timelineOf(i))
 			}
