@@ -62,11 +62,7 @@ type oneConnection struct {
 
 // with finds the connection and shows what is done with it.
 func (c oneConnection) with(p *process, do func(ctx context.Context, server *client.Client, id string) (client.Document[client.Connection], error)) error {
-	server, err := p.client()
-	if err != nil {
-		return err
-	}
-	id, err := connectionID(p.ctx, server, c.Connection)
+	server, id, err := p.connection(c.Connection)
 	if err != nil {
 		return err
 	}
@@ -75,6 +71,16 @@ func (c oneConnection) with(p *process, do func(ctx context.Context, server *cli
 		return err
 	}
 	return c.show(p, d, func(s screen) { tellConnection(s, d.Value) })
+}
+
+// connection is the server, with the id of a connection that is named there.
+func (p *process) connection(named string) (*client.Client, string, error) {
+	server, err := p.client()
+	if err != nil {
+		return nil, "", err
+	}
+	id, err := connectionID(p.ctx, server, named)
+	return server, id, err
 }
 
 // connectionID is the connection of a repository, or the id that is one.
@@ -174,11 +180,7 @@ type connectionsVerify struct{ oneConnection }
 
 // Run lets a delivery come, and fails when none does.
 func (c connectionsVerify) Run(p *process) error {
-	server, err := p.client()
-	if err != nil {
-		return err
-	}
-	id, err := connectionID(p.ctx, server, c.Connection)
+	server, id, err := p.connection(c.Connection)
 	if err != nil {
 		return err
 	}
@@ -249,11 +251,7 @@ func (c connectionsDisconnect) Validate() error {
 
 // Run removes a connection.
 func (c connectionsDisconnect) Run(p *process) error {
-	server, err := p.client()
-	if err != nil {
-		return err
-	}
-	id, err := connectionID(p.ctx, server, c.Connection)
+	server, id, err := p.connection(c.Connection)
 	if err != nil {
 		return err
 	}
@@ -271,11 +269,7 @@ type connectionsHistory struct {
 
 // Run lists what was done with a webhook.
 func (c connectionsHistory) Run(p *process) error {
-	server, err := p.client()
-	if err != nil {
-		return err
-	}
-	id, err := connectionID(p.ctx, server, c.Connection)
+	server, id, err := p.connection(c.Connection)
 	if err != nil {
 		return err
 	}

@@ -22,11 +22,7 @@ type deliveriesList struct {
 
 // Run lists deliveries.
 func (c deliveriesList) Run(p *process) error {
-	server, err := p.client()
-	if err != nil {
-		return err
-	}
-	id, err := connectionID(p.ctx, server, c.Connection)
+	server, id, err := p.connection(c.Connection)
 	if err != nil {
 		return err
 	}
@@ -66,11 +62,7 @@ type deliveriesShow struct{ oneDelivery }
 
 // Run shows a delivery.
 func (c deliveriesShow) Run(p *process) error {
-	server, err := p.client()
-	if err != nil {
-		return err
-	}
-	id, err := connectionID(p.ctx, server, c.Connection)
+	server, id, err := p.connection(c.Connection)
 	if err != nil {
 		return err
 	}
@@ -94,11 +86,7 @@ type deliveriesReplay struct{ oneDelivery }
 
 // Run applies a delivery again.
 func (c deliveriesReplay) Run(p *process) error {
-	server, err := p.client()
-	if err != nil {
-		return err
-	}
-	id, err := connectionID(p.ctx, server, c.Connection)
+	server, id, err := p.connection(c.Connection)
 	if err != nil {
 		return err
 	}

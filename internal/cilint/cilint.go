@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/devflowfix/devflowfix/internal/forge"
 )
@@ -48,30 +47,12 @@ const (
 var place = regexp.MustCompile(`(?i)\b(line|column|col)([ :])(\d+)`)
 
 func newFinding(file string, line, column int, kind, message string) Finding {
-	message = clean(message)
+	message = forge.OneLine(message, maxMessage)
 	f := Finding{Path: file, Line: line, Column: column, Message: message, Kind: kind}
-	f.Key = kind + " " + clean(file) + " " + place.ReplaceAllString(message, "$1$2#")
+	f.Key = kind + " " + forge.OneLine(file, maxMessage) + " " + place.ReplaceAllString(message, "$1$2#")
 	sum := sha256.Sum256([]byte(f.Key))
 	f.Fingerprint = "fp1:ci-file:" + hex.EncodeToString(sum[:16])
 	return f
-}
-
-// clean makes a message fit for pages and the database.
-func clean(message string) string {
-	cut := len(message) > maxMessage
-	if cut {
-		message = message[:maxMessage]
-	}
-	message = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(message, ""))
-	if cut {
-		message += "…"
-	}
-	return message
 }
 
 // IsCIFile reports whether a change of the file is worth a check. GitHub reads

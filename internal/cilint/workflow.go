@@ -8,6 +8,8 @@ import (
 
 	"github.com/rhysd/actionlint"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
 // What a file may be. A file beyond these is told as unchecked: actionlint
@@ -41,7 +43,7 @@ func Workflow(file string, content []byte) (findings []Finding, err error) {
 	}
 	mistakes, err := linter.Lint("<stdin>", content, nil)
 	if err != nil {
-		return nil, fmt.Errorf("actionlint %s: %w", clean(file), err)
+		return nil, fmt.Errorf("actionlint %s: %w", forge.OneLine(file, maxMessage), err)
 	}
 	for _, m := range mistakes {
 		if isUnknownLabel(m) {

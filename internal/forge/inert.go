@@ -72,6 +72,25 @@ func plain(text string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
+// OneLine is a text of somebody's file fit for a page and for the database:
+// valid, without control characters, and of at most so many bytes.
+func OneLine(text string, most int) string {
+	cut := len(text) > most
+	if cut {
+		text = text[:most]
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	if cut {
+		text += "…"
+	}
+	return text
+}
+
 // parted reports whether the forges could read the characters i and i+1 as the
 // beginning of something: @name, #12, https:, GH-12, www.
 func parted(text []rune, i int) bool {

@@ -4,7 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
+
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
 // Dialect is the forge whose rules a CODEOWNERS file follows.
@@ -120,7 +121,7 @@ func (c *Codeowners) Problems() []Problem {
 func (c *Codeowners) report(line int, text, sentence string) {
 	switch {
 	case len(c.problems) < maxProblems-1:
-		c.problems = append(c.problems, Problem{Line: line, Text: shown(text), Sentence: sentence})
+		c.problems = append(c.problems, Problem{Line: line, Text: forge.OneLine(text, maxShown), Sentence: sentence})
 	case len(c.problems) == maxProblems-1:
 		c.problems = append(c.problems, Problem{Sentence: "There are more problems; correct these first."})
 	}
@@ -199,7 +200,7 @@ func (s *codeSection) match(names []string) (Match, bool) {
 		if e.exclude {
 			return Match{}, false
 		}
-		m = Match{Owners: e.owners, Pattern: shown(e.pattern), Line: e.line, Section: shown(s.name)}
+		m = Match{Owners: e.owners, Pattern: forge.OneLine(e.pattern, maxShown), Line: e.line, Section: forge.OneLine(s.name, maxShown)}
 		if !s.excludes {
 			break
 		}
@@ -218,25 +219,6 @@ func split(file string) []string {
 		return nil
 	}
 	return strings.Split(file, "/")
-}
-
-// shown makes text of a file fit for a page and for the database: valid,
-// without control characters, and short.
-func shown(text string) string {
-	cut := len(text) > maxShown
-	if cut {
-		text = text[:maxShown]
-	}
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, ""))
-	if cut {
-		text += "…"
-	}
-	return text
 }
 
 // cutPattern separates the pattern of a line from its owners, at the first

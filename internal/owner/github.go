@@ -3,6 +3,8 @@ package owner
 import (
 	"regexp"
 	"strings"
+
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
 // A user, a team of an organization, or an address. Managed users have an
@@ -34,7 +36,7 @@ func (c *Codeowners) readGitHub(number int, line string) {
 			break
 		}
 		if !githubOwner.MatchString(word) {
-			c.report(number, line, shown(word)+" is no @user, @organization/team or e-mail address, so GitHub skips the line.")
+			c.report(number, line, forge.OneLine(word, maxShown)+" is no @user, @organization/team or e-mail address, so GitHub skips the line.")
 			return
 		}
 		owners = append(owners, word)

@@ -3,6 +3,8 @@ package owner
 import (
 	"regexp"
 	"strings"
+
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
 var (
@@ -98,7 +100,7 @@ func (r *gitlabReader) readOwners(number int, line, text string) []string {
 			comment = true
 			r.report(number, line, "GitLab knows no comments behind an entry; owners named in it count.")
 		default:
-			r.report(number, line, shown(word)+" is no @user, @group, @@role or e-mail address, so GitLab leaves it out.")
+			r.report(number, line, forge.OneLine(word, maxShown)+" is no @user, @group, @@role or e-mail address, so GitLab leaves it out.")
 		}
 	}
 	return owners

@@ -17,6 +17,8 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
 // Facts is what the rules look at. Any of them may be missing.
@@ -139,5 +141,5 @@ func inParentheses(file string) string {
 	if file == "" {
 		return ""
 	}
-	return " (" + shown(file) + ")"
+	return " (" + forge.OneLine(file, maxShown) + ")"
 }

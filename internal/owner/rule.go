@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
+	"github.com/devflowfix/devflowfix/internal/forge"
 )
 
 // Rule is a user's routing rule: failures that fit all of its globs go to its
@@ -120,7 +121,7 @@ func (r Rule) sentence(file string) string {
 	var fitted []string
 	for _, c := range r.conditions() {
 		if c.glob != "" {
-			fitted = append(fitted, c.name+" "+shown(c.glob))
+			fitted = append(fitted, c.name+" "+forge.OneLine(c.glob, maxShown))
 		}
 	}
 	if len(fitted) == 0 {
