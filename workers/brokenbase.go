@@ -1,7 +1,6 @@
 package workers
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -71,7 +70,10 @@ func (d Deps) attach(ctx context.Context, tx *store.Tx, c store.Connection, sett
 		return nil
 	}
 	key := incident.RunKey{ID: settled.Run.ID, Attempt: settled.Run.Attempt}
-	return cmp.Or(tx.AttachToBase(ctx, c.ID, key, excuses), tx.DetachFromBase(ctx, c.ID, key, excuses))
+	if err := tx.AttachToBase(ctx, c.ID, key, excuses); err != nil {
+		return err
+	}
+	return tx.DetachFromBase(ctx, c.ID, key, excuses)
 }
 
 // endMended ends what changes failed of because of their base, once that is

@@ -165,7 +165,7 @@ func (d Deps) takeStep(ctx context.Context, h hookAt, want hook.Desired) (bool, 
 	case err != nil:
 		return false, fmt.Errorf("%s hook: %w", step.Kind, err)
 	}
-	entry := store.HookEntry{ConnectionID: h.c.ID, Kind: string(step.Kind), Actor: systemActor, Reason: step.Reason, HookID: cmp.Or(made.ID, step.HookID)}
+	entry := store.HookEntry{ConnectionID: h.c.ID, Kind: string(step.Kind), Actor: store.SystemActor, Reason: step.Reason, HookID: cmp.Or(made.ID, step.HookID)}
 	switch step.Kind {
 	case hook.MoveAway:
 		return false, d.Store.SetHookURL(ctx, h.c.ID, h.c.HookURL+"?connection="+h.c.ID, entry)
@@ -176,9 +176,6 @@ func (d Deps) takeStep(ctx context.Context, h hookAt, want hook.Desired) (bool, 
 	}
 	return d.Store.SaveHook(ctx, h.c.ID, made, h.c.HookEvents, &entry)
 }
-
-// systemActor is who acts when no user does.
-const systemActor = "devflowfix"
 
 func desired(c store.Connection) hook.Desired {
 	want := hook.Desired{ConnectionID: c.ID, URL: c.HookURL, FormerURLs: c.FormerURLs, Events: c.HookEvents, Signs: c.HookSigns}

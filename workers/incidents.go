@@ -33,7 +33,10 @@ func (d Deps) applyRun(ctx context.Context, tx *store.Tx, c store.Connection, ru
 	}
 	key := incident.RunKey{ID: run.ID, Attempt: run.Attempt}
 	if run.Verdict == forge.Passed && run.Jobs != nil {
-		if err := cmp.Or(tx.Explain(ctx, scope, key, nil, passedOf(run.Jobs)), tx.NoteIdle(ctx, c.ID, key, run.Jobs)); err != nil {
+		if err := tx.Explain(ctx, scope, key, nil, passedOf(run.Jobs)); err != nil {
+			return 0, err
+		}
+		if err := tx.NoteIdle(ctx, c.ID, key, run.Jobs); err != nil {
 			return 0, err
 		}
 	}

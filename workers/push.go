@@ -1,7 +1,6 @@
 package workers
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -35,7 +34,10 @@ func (d Deps) applyPush(ctx context.Context, tx *store.Tx, c store.Connection, p
 	case p.Branch == "":
 		return nil
 	case p.Deleted:
-		return cmp.Or(tx.ForgetCodeowners(ctx, c.ID, p.Branch), d.endBranch(ctx, tx, c, p.Branch, receivedAt))
+		if err := tx.ForgetCodeowners(ctx, c.ID, p.Branch); err != nil {
+			return err
+		}
+		return d.endBranch(ctx, tx, c, p.Branch, receivedAt)
 	case len(p.Files) == 0:
 		return nil
 	}
@@ -258,9 +260,10 @@ func (d Deps) saveCheck(ctx context.Context, c store.Connection, p queue.PushChe
 		if err != nil || !fresh {
 			return err
 		}
-		err = cmp.Or(tx.ShowJobs(ctx, c.ID, key, result.shown, store.EvidenceReady),
-			tx.Explain(ctx, scope, key, result.failures(run), result.passed))
-		if err != nil {
+		if err := tx.ShowJobs(ctx, c.ID, key, result.shown, store.EvidenceReady); err != nil {
+			return err
+		}
+		if err := tx.Explain(ctx, scope, key, result.failures(run), result.passed); err != nil {
 			return err
 		}
 		_, wants, err := tx.Derive(ctx, c, scope, run, store.Said{})
@@ -270,7 +273,10 @@ func (d Deps) saveCheck(ctx context.Context, c store.Connection, p queue.PushChe
 		if len(wants.Contains) > 0 {
 			wants.Jobs = append(wants.Jobs, key)
 		}
-		return cmp.Or(tx.Describe(ctx, c.ID, key, result.shown), askFor(ctx, tx, c, wants.Jobs))
+		if err := tx.Describe(ctx, c.ID, key, result.shown); err != nil {
+			return err
+		}
+		return askFor(ctx, tx, c, wants.Jobs)
 	})
 	if fault.Is(err, fault.NotFound) {
 		return nil // disconnected in the meantime

@@ -29,7 +29,7 @@ func (d Deps) turnSecret(ctx context.Context, h hookAt) error {
 	}
 	switch step {
 	case hook.StoreNext:
-		if err := d.Store.StoreNextSecret(ctx, c.ID, secret.Random(), systemActor, "the secret has reached its age"); err != nil {
+		if err := d.Store.StoreNextSecret(ctx, c.ID, secret.Random(), store.SystemActor, "the secret has reached its age"); err != nil {
 			return err
 		}
 		look = d.Now().Add(d.Rotation.Spread)
@@ -76,7 +76,7 @@ func (d Deps) sendNext(ctx context.Context, h hookAt) error {
 	}
 	h.prove(ctx, made.ID)
 	return d.Store.AddHookEntry(ctx, store.HookEntry{
-		ConnectionID: h.c.ID, Kind: "rotate", Actor: systemActor, HookID: made.ID,
+		ConnectionID: h.c.ID, Kind: "rotate", Actor: store.SystemActor, HookID: made.ID,
 		Reason: "the forge was given the next secret; the first delivery that is signed with it makes it the active one",
 	})
 }

@@ -138,7 +138,7 @@ func (s *Store) FailHook(ctx context.Context, connectionID string, status HookSt
 			return fmt.Errorf("save hook error of %s: %w", connectionID, classify(err))
 		}
 		if !known {
-			if err := addHookEntry(ctx, tx.tx, HookEntry{ConnectionID: connectionID, Kind: "failed", Actor: "devflowfix", Reason: reason.Message}); err != nil {
+			if err := addHookEntry(ctx, tx.tx, HookEntry{ConnectionID: connectionID, Kind: "failed", Actor: SystemActor, Reason: reason.Message}); err != nil {
 				return err
 			}
 		}

@@ -70,7 +70,7 @@ type Occurrence struct {
 	Evidence    string    `db:"evidence"`
 }
 
-// SystemActor is the actor of what DevFlowFix does by itself.
+// SystemActor is who acts in histories when no user does.
 const SystemActor = "devflowfix"
 
 // Entry is one line of an incident's history.

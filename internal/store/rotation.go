@@ -220,7 +220,7 @@ func (tx *Tx) promote(ctx context.Context, c Connection, at time.Time) error {
 	if n, err := result.RowsAffected(); err != nil || n == 0 {
 		return err // promoted by another delivery
 	}
-	entry := HookEntry{ConnectionID: c.ID, Kind: "rotated", Actor: "devflowfix", Reason: "a delivery was signed with the new secret, which is the active one now"}
+	entry := HookEntry{ConnectionID: c.ID, Kind: "rotated", Actor: SystemActor, Reason: "a delivery was signed with the new secret, which is the active one now"}
 	if err := addHookEntry(ctx, tx.tx, entry); err != nil {
 		return err
 	}
