@@ -71,19 +71,21 @@ func (d Deps) learnJobs(ctx context.Context, c store.Connection, key incident.Ru
 // commitRange returns the commits after base up to head. The forge is asked
 // once for each pair, whatever was broken between them.
 func (d Deps) commitRange(ctx context.Context, c store.Connection, base, head string) (incident.CommitRange, error) {
-	known, err := d.Store.CommitRange(ctx, c.ID, base, head)
-	if err == nil || !fault.Is(err, fault.NotFound) {
-		return known, err
-	}
-	f, err := d.Access.Open(ctx, onBehalf(c))
-	if err != nil {
-		return known, err
-	}
-	read, err := readRange(ctx, f, c.Repository(), base, head)
-	if err != nil {
-		return read, fmt.Errorf("commits %s..%s: %w", base, head, d.Access.Rejected(ctx, onBehalf(c), err))
-	}
-	return read, d.Store.SaveCommitRange(ctx, c.ID, base, head, read)
+	return askedOnce(ctx, d.Store, "commits:"+c.ID+":"+base+".."+head,
+		func(ctx context.Context) (incident.CommitRange, error) {
+			return d.Store.CommitRange(ctx, c.ID, base, head)
+		},
+		func(ctx context.Context) (incident.CommitRange, error) {
+			f, err := d.Access.Open(ctx, onBehalf(c))
+			if err != nil {
+				return incident.CommitRange{}, err
+			}
+			read, err := readRange(ctx, f, c.Repository(), base, head)
+			if err != nil {
+				return read, fmt.Errorf("commits %s..%s: %w", base, head, d.Access.Rejected(ctx, onBehalf(c), err))
+			}
+			return read, d.Store.SaveCommitRange(ctx, c.ID, base, head, read)
+		})
 }
 
 func readRange(ctx context.Context, f forge.Forge, repo forge.Repository, base, head string) (incident.CommitRange, error) {

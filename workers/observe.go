@@ -11,6 +11,7 @@ import (
 
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/queue"
+	"github.com/devflowfix/devflowfix/internal/store"
 	"github.com/devflowfix/devflowfix/internal/telemetry"
 )
 
@@ -28,11 +29,15 @@ func (d Deps) observe(next asynq.Handler) asynq.Handler {
 		ctx = carryOn(ctx, origin, zerolog.Ctx(ctx).With().Str(telemetry.Task, t.Type()).Str(telemetry.TaskID, id).Int(telemetry.Attempt, retried+1))
 		err := recovered(ctx, next, t)
 		outcome, took := "done", time.Since(began)
-		if err != nil {
+		switch {
+		case fault.Code(err) == store.CodeBusy:
+			outcome = string(fault.Retry)
+			zerolog.Ctx(ctx).Debug().Msg("task waits for another worker")
+		case err != nil:
 			verdict, _ := fault.Decide(err)
 			outcome = string(verdict)
 			zerolog.Ctx(ctx).Error().Err(err).Str(telemetry.Outcome, outcome).Msg("task failed")
-		} else {
+		default:
 			zerolog.Ctx(ctx).Debug().Dur(telemetry.Duration, took).Msg("task done")
 		}
 		d.Metrics.Task(t.Type(), outcome, took)

@@ -108,16 +108,9 @@ func (d Deps) addCodeowners(ctx context.Context, c store.Connection, o *store.Ow
 		}
 		o.Branch = repo.DefaultBranch
 	}
-	file, isFresh, err := d.keptCodeowners(ctx, c, o.Branch)
-	if err == nil && !isFresh {
-		// One reads it; who waited for that finds it.
-		err = d.Store.WithLock(ctx, "codeowners:"+c.ID+":"+o.Branch, func(ctx context.Context) error {
-			if file, isFresh, err = d.keptCodeowners(ctx, c, o.Branch); err == nil && !isFresh {
-				file, err = d.readCodeowners(ctx, c, o.Branch)
-			}
-			return err
-		})
-	}
+	file, err := askedOnce(ctx, d.Store, "codeowners:"+c.ID+":"+o.Branch,
+		func(ctx context.Context) (store.CodeownersFile, error) { return d.keptCodeowners(ctx, c, o.Branch) },
+		func(ctx context.Context) (store.CodeownersFile, error) { return d.readCodeowners(ctx, c, o.Branch) })
 	if err != nil {
 		return err
 	}
@@ -125,13 +118,30 @@ func (d Deps) addCodeowners(ctx context.Context, c store.Connection, o *store.Ow
 	return nil
 }
 
-// keptCodeowners is the file as it was last read, and whether that will do.
-func (d Deps) keptCodeowners(ctx context.Context, c store.Connection, branch string) (store.CodeownersFile, bool, error) {
+// keptCodeowners is the file as it was last read; NotFound when that will not
+// do any more.
+func (d Deps) keptCodeowners(ctx context.Context, c store.Connection, branch string) (store.CodeownersFile, error) {
 	file, err := d.Store.Codeowners(ctx, c.ID, branch)
-	if fault.Is(err, fault.NotFound) {
-		return file, false, nil
+	if err == nil && d.Now().Sub(file.ReadAt) > codeownersLife {
+		return file, fault.New(fault.NotFound, "It was read too long ago.")
 	}
-	return file, err == nil && d.Now().Sub(file.ReadAt) <= codeownersLife, err
+	return file, err
+}
+
+// askedOnce is an answer of the forge that is kept. While it is NotFound one
+// worker asks for it, and keeps it; who waited for that finds it.
+func askedOnce[T any](ctx context.Context, s *store.Store, name string, kept, ask func(context.Context) (T, error)) (T, error) {
+	answer, err := kept(ctx)
+	if !fault.Is(err, fault.NotFound) {
+		return answer, err
+	}
+	err = s.WithLock(ctx, name, func(ctx context.Context) error {
+		if answer, err = kept(ctx); fault.Is(err, fault.NotFound) {
+			answer, err = ask(ctx)
+		}
+		return err
+	})
+	return answer, err
 }
 
 // readCodeowners reads the CODEOWNERS file of a branch's head from where the

@@ -9,6 +9,9 @@ import (
 	"github.com/devflowfix/devflowfix/internal/fault"
 )
 
+// CodeBusy marks the error of who wanted a lock that another worker holds.
+const CodeBusy = "busy"
+
 // WithLock runs fn while this process holds the named lock; no other process
 // holds it at the same time. A lock that somebody else holds is Unavailable:
 // the task that wanted it is tried again. PostgreSQL frees the lock of a
@@ -24,7 +27,7 @@ func (s *Store) WithLock(ctx context.Context, name string, fn func(context.Conte
 		return err
 	}
 	if !held {
-		return &fault.Error{Kind: fault.Unavailable, After: time.Second,
+		return &fault.Error{Kind: fault.Unavailable, Code: CodeBusy, After: time.Second,
 			Sentence: "Another worker is at this right now."}
 	}
 	defer unlock(conn, name)
