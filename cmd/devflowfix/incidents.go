@@ -10,20 +10,24 @@ import (
 )
 
 type incidentsCommand struct {
-	List incidentsList `cmd:"" default:"withargs" help:"List incidents, newest first (default)."`
-	Show incidentsShow `cmd:"" help:"Show an incident with its evidence and history."`
+	List   incidentsList   `cmd:"" default:"withargs" help:"List incidents, newest first (default)."`
+	Show   incidentsShow   `cmd:"" help:"Show an incident with its evidence and history."`
+	Export incidentsExport `cmd:"" help:"Write all incidents as CSV or JSON lines to standard output."`
 
-	Acknowledge incidentsAcknowledge `cmd:"" help:"Say that you look after an incident."`
-	Resolve     incidentsResolve     `cmd:"" help:"End an incident; a later failure opens it again."`
-	Reopen      incidentsReopen      `cmd:"" help:"Open an incident again."`
-	Snooze      incidentsSnooze      `cmd:"" help:"Keep an incident quiet for a while, or until it gets worse."`
-	Unsnooze    incidentsUnsnooze    `cmd:"" help:"End a snooze."`
-	Assign      incidentsAssign      `cmd:"" help:"Say whose an incident is."`
-	Comment     incidentsComment     `cmd:"" help:"Add a comment to an incident's history."`
+	Acknowledge   incidentsAcknowledge   `cmd:"" help:"Say that you look after an incident."`
+	Unacknowledge incidentsUnacknowledge `cmd:"" help:"Say that you look after an incident no more."`
+	Resolve       incidentsResolve       `cmd:"" help:"End an incident; a later failure opens it again."`
+	Reopen        incidentsReopen        `cmd:"" help:"Open an incident again."`
+	Snooze        incidentsSnooze        `cmd:"" help:"Keep an incident quiet for a while, or until it gets worse."`
+	Unsnooze      incidentsUnsnooze      `cmd:"" help:"End a snooze."`
+	Assign        incidentsAssign        `cmd:"" help:"Say whose an incident is."`
+	Comment       incidentsComment       `cmd:"" help:"Add a comment to an incident's history."`
+	Merge         incidentsMerge         `cmd:"" help:"Make an incident part of another of its branch, now and later."`
+	Split         incidentsSplit         `cmd:"" help:"Take something out of an incident."`
 }
 
-type incidentsList struct {
-	listed
+// narrowed is asked for some incidents.
+type narrowed struct {
 	Repository string        `help:"Only of this repository." placeholder:"OWNER/REPO"`
 	Status     string        `help:"Only of these statuses: open,acknowledged, …." placeholder:"STATUS"`
 	State      string        `help:"Only what is red, snoozed or resolved." placeholder:"STATE"`
@@ -38,20 +42,29 @@ type incidentsList struct {
 	Since      time.Duration `help:"Only those opened within this time, 24h." placeholder:"DURATION"`
 }
 
+func (n narrowed) filter() client.IncidentFilter {
+	filter := client.IncidentFilter{
+		Repository: n.Repository, Status: n.Status, State: n.State, Branch: n.Branch, Severity: n.Severity, Workflow: n.Workflow,
+		Category: n.Category, Fingerprint: n.Print, Owner: n.Owner, Assigned: n.Assigned, Text: n.Text,
+	}
+	if n.Since > 0 {
+		filter.Since = time.Now().Add(-n.Since)
+	}
+	return filter
+}
+
+type incidentsList struct {
+	listed
+	narrowed
+}
+
 // Run lists incidents.
 func (c incidentsList) Run(p *process) error {
 	server, err := p.client()
 	if err != nil {
 		return err
 	}
-	filter := client.IncidentFilter{
-		Repository: c.Repository, Status: c.Status, State: c.State, Branch: c.Branch, Severity: c.Severity, Workflow: c.Workflow,
-		Category: c.Category, Fingerprint: c.Print, Owner: c.Owner, Assigned: c.Assigned, Text: c.Text,
-	}
-	if c.Since > 0 {
-		filter.Since = time.Now().Add(-c.Since)
-	}
-	found, err := server.Incidents(p.ctx, filter, c.Limit)
+	found, err := server.Incidents(p.ctx, c.filter(), c.Limit)
 	if err != nil {
 		return err
 	}
@@ -63,6 +76,20 @@ func (c incidentsList) Run(p *process) error {
 		tellIncidents(s, found)
 		rest(s, found.More, c.Limit)
 	})
+}
+
+type incidentsExport struct {
+	narrowed
+	Format string `enum:"csv,jsonl" default:"csv" help:"csv, or jsonl: the API's document of each, a line each." placeholder:"FORMAT"`
+}
+
+// Run exports incidents.
+func (c incidentsExport) Run(p *process) error {
+	server, err := p.client()
+	if err != nil {
+		return err
+	}
+	return server.ExportIncidents(p.ctx, c.filter(), c.Format, p.stdout)
 }
 
 // wideEnough is how many columns a table of incidents wants at least.

@@ -40,6 +40,13 @@ func (c incidentsAcknowledge) Run(p *process) error {
 	return c.act(p, "acknowledge", client.Act{Note: c.Note})
 }
 
+type incidentsUnacknowledge struct{ noted }
+
+// Run takes an acknowledgement back.
+func (c incidentsUnacknowledge) Run(p *process) error {
+	return c.act(p, "unacknowledge", client.Act{Note: c.Note})
+}
+
 type incidentsResolve struct{ noted }
 
 // Run resolves an incident.
@@ -109,6 +116,27 @@ type incidentsComment struct {
 // Run adds a comment.
 func (c incidentsComment) Run(p *process) error {
 	return c.act(p, "comment", client.Act{Note: c.Text})
+}
+
+type incidentsMerge struct {
+	noted
+	Into string `arg:"" help:"The incident that it becomes part of." placeholder:"INTO"`
+}
+
+// Run makes an incident part of another.
+func (c incidentsMerge) Run(p *process) error {
+	return c.act(p, "merge", client.Act{Note: c.Note, Into: c.Into})
+}
+
+type incidentsSplit struct {
+	noted
+	Jobs  []string `name:"job" sep:"none" help:"The failures in this job leave it, and are an incident of their own; may be given again. Without --job and --fingerprint an incident that was merged leaves the one that it is part of." placeholder:"NAME"`
+	Print string   `name:"fingerprint" help:"Of an incident that was merged into it, and leaves it." placeholder:"FINGERPRINT"`
+}
+
+// Run takes something out of an incident.
+func (c incidentsSplit) Run(p *process) error {
+	return c.act(p, "split", client.Act{Note: c.Note, Jobs: c.Jobs, Print: c.Print})
 }
 
 // snoozed says what an incident waits for.

@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -232,14 +234,54 @@ type IncidentFilter struct {
 	Since                                                                                               time.Time // opened at or after
 }
 
-// Incidents lists the incidents of the user's repositories, newest first.
-func (c *Client) Incidents(ctx context.Context, f IncidentFilter, limit int) (List[Incident], error) {
+func (f IncidentFilter) query() url.Values {
 	query := given("repository", f.Repository, "state", f.State, "status", f.Status, "branch", f.Branch, "severity", f.Severity,
 		"workflow", f.Workflow, "category", f.Category, "fingerprint", f.Fingerprint, "owner", f.Owner, "assigned", f.Assigned, "q", f.Text)
 	if !f.Since.IsZero() {
 		query.Set("since", f.Since.UTC().Format(time.RFC3339))
 	}
-	return list[Incident](ctx, c, incidentsPath, "incidents", query, limit)
+	return query
+}
+
+// Incidents lists the incidents of the user's repositories, newest first.
+func (c *Client) Incidents(ctx context.Context, f IncidentFilter, limit int) (List[Incident], error) {
+	return list[Incident](ctx, c, incidentsPath, "incidents", f.query(), limit)
+}
+
+// ExportIncidents writes all incidents that a filter leaves, as the server
+// sends them, in a format of the API: csv or jsonl. After an error what was
+// written is not whole.
+func (c *Client) ExportIncidents(ctx context.Context, f IncidentFilter, format string, w io.Writer) error {
+	query := f.query()
+	query.Set("format", format)
+	response, err := c.send(ctx, http.MethodGet, incidentsPath+"/export", query, nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // it was only read
+	if kind := response.Header.Get("Content-Disposition"); !strings.HasPrefix(kind, "attachment") {
+		return c.stranger()
+	}
+	body := &source{Reader: response.Body}
+	_, err = io.Copy(w, body)
+	if body.err != nil {
+		return c.unreachable(ctx, body.err)
+	}
+	return err
+}
+
+// source remembers why it could not be read.
+type source struct {
+	io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != io.EOF { //nolint:errorlint // by the contract of io.Reader
+		s.err = err
+	}
+	return n, err
 }
 
 // Act is what somebody does to an incident; the members that belong to it are
@@ -250,6 +292,9 @@ type Act struct {
 	Until    *time.Time `json:"until,omitempty"`
 	Count    int        `json:"count,omitempty"` // of failed runs
 	SHA      string     `json:"sha,omitempty"`
+	Into     string     `json:"into,omitempty"` // the id of another incident
+	Print    string     `json:"fingerprint,omitempty"`
+	Jobs     []string   `json:"jobs,omitempty"` // by name
 }
 
 // Act does something to an incident, by the name that the API has for it, and

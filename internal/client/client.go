@@ -48,7 +48,7 @@ func New(server, token string) (*Client, error) {
 	if !isHeaderText(token) {
 		return nil, fault.New(fault.Invalid, "That is no token: it is one word without spaces.")
 	}
-	return &Client{server: u, token: token, http: &http.Client{Timeout: requestTimeout, CheckRedirect: stay}}, nil
+	return &Client{server: u, token: token, http: &http.Client{CheckRedirect: stay}}, nil
 }
 
 // CheckServer is nil for a URL that New takes.
@@ -89,6 +89,26 @@ func stay(next *http.Request, _ []*http.Request) error {
 
 // call makes a request and returns the document that answers it.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, body any) (json.RawMessage, error) {
+	within, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	response, err := c.send(within, method, path, query, body)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close() //nolint:errcheck // it was only read
+	document, err := io.ReadAll(io.LimitReader(response.Body, largestAnswer))
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if !json.Valid(document) {
+		return nil, c.stranger()
+	}
+	return document, nil
+}
+
+// send makes a request and returns the answer to it, which the caller closes.
+// An answer that says no is an error.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
 	var content io.Reader
 	if body != nil {
 		raw, err := json.Marshal(body)
@@ -111,18 +131,15 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, c.unreachable(ctx, err)
 	}
+	if response.StatusCode < http.StatusBadRequest {
+		return response, nil
+	}
 	defer response.Body.Close() //nolint:errcheck // it was only read
 	document, err := io.ReadAll(io.LimitReader(response.Body, largestAnswer))
 	if err != nil {
 		return nil, c.unreachable(ctx, err)
 	}
-	if response.StatusCode >= http.StatusBadRequest {
-		return nil, c.refusal(response, document)
-	}
-	if !json.Valid(document) {
-		return nil, c.stranger()
-	}
-	return document, nil
+	return nil, c.refusal(response, document)
 }
 
 func encode(query url.Values) string {
@@ -137,7 +154,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if known, ok := errors.AsType[*fault.Error](err); ok {
 		return known
 	}
-	if ctx.Err() != nil {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return fault.New(fault.Unavailable, "Interrupted.")
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {

@@ -119,3 +119,36 @@ func TestAListIsReadPageByPage(t *testing.T) {
 		t.Errorf("the first page: %+v, %v", found.More, err)
 	}
 }
+
+func TestAnExportThatIsCutIsAnError(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer func(w http.ResponseWriter)
+		want   string // "" for a whole one
+	}{
+		{"whole", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Disposition", `attachment; filename="incidents.csv"`)
+			fmt.Fprint(w, "id\r\ninc_1\r\n")
+		}, ""},
+		{"cut", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Disposition", `attachment; filename="incidents.csv"`)
+			fmt.Fprint(w, "id\r\n")
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}, "cannot be reached"},
+		{"a page of another server", func(w http.ResponseWriter) { fmt.Fprint(w, "<html>") }, "does not answer as DevFlowFix does"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := at(t, func(w http.ResponseWriter, _ *http.Request) { tt.answer(w) })
+			var out strings.Builder
+			err := c.ExportIncidents(t.Context(), client.IncidentFilter{}, "csv", &out)
+			if tt.want == "" && (err != nil || !strings.HasSuffix(out.String(), "inc_1\r\n")) {
+				t.Errorf("%q, %v", out.String(), err)
+			}
+			if tt.want != "" && (err == nil || !strings.Contains(fault.Sentence(err), tt.want)) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
