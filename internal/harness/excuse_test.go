@@ -87,16 +87,36 @@ func TestAChangeIsNotExcusedByWhatItBrokeItself(t *testing.T) {
 	}
 }
 
-func TestACommitThatIsGoneExcusesNothing(t *testing.T) {
-	t.Parallel()
-	s := begin(t, "github", "acme/shop", "failure", "success")
-	old := s.push("bob", map[string]string{"checkout.py": "broken"})
-	s.run(forgesim.RunSpec{SHA: old, Conclusion: s.red})
-	pull := s.propose(forgesim.PullSpec{Branch: "vouchers", Author: "eve"})
-	// Main is moved by force; the simulator, like GitHub, answers 404 then.
-	s.w.Fail(forgesim.Fault{Provider: "github", PathRegexp: "/compare/" + old, Status: 404, Body: `{"message":"Not Found"}`})
-	s.fails(pull, pull.HeadSHA)
-	s.isExcused("vouchers", "suspected", "", false)
+func TestWhatTheForgeCannotTellExcusesNothing(t *testing.T) {
+	faults := map[string]forgesim.Fault{
+		// Main is moved by force; the simulator, like GitHub, answers 404 then.
+		"a commit that is gone": {Status: 404, Body: `{"message":"Not Found"}`},
+		"no answer to the last": {Status: 502, Body: "Bad Gateway"},
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := begin(t, "github", "acme/shop", "failure", "success")
+			old := s.push("bob", map[string]string{"checkout.py": "broken"})
+			s.run(forgesim.RunSpec{SHA: old, Conclusion: s.red})
+			pull := s.propose(forgesim.PullSpec{Branch: "vouchers", Author: "eve"})
+			fault.Provider, fault.PathRegexp = "github", "/compare/"+old
+			s.w.Fail(fault)
+			spec := forgesim.RunSpec{Provider: s.provider, Repository: s.repository, Branch: pull.Branch, SHA: pull.HeadSHA, PullRequest: pull.Number,
+				Event: s.event, Conclusion: s.red}
+			if _, err := s.w.Sim.Play(spec); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.w.Sim.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s.w.Finish("all tries")
+			s.isExcused("vouchers", "suspected", "", false)
+			if jobs := of(t, s.ann, s.repository, "vouchers")[0]["failed_jobs"].([]any); len(jobs) == 0 || len(jobs[0].(map[string]any)["lines"].([]any)) == 0 {
+				t.Errorf("its evidence is not there: %v", jobs)
+			}
+		})
+	}
 }
 
 func TestALateRunOfAChangeThatIsClosedOpensNothing(t *testing.T) {

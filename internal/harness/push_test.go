@@ -154,6 +154,15 @@ func TestACIFileThatCannotBeReadEndsNothing(t *testing.T) {
 			s.push("bob", map[string]string{file.path: "# who knows\n"})
 			settle(t, s.w)
 			s.has(id, "open", "")
+
+			// A moment's trouble is waited for.
+			s.w.Fail(forgesim.Fault{Provider: f.provider, Method: http.MethodGet, PathRegexp: "(contents|files)/.*(deploy|gitlab-ci)", Times: 1,
+				Status: http.StatusBadGateway, Body: "Bad Gateway"})
+			again := s.push("bob", map[string]string{file.path: file.wrong + "# again\n"})
+			s.w.Finish("the check of a file")
+			if doc := s.has(id, "open", ""); doc["commit_sha"] != again {
+				t.Errorf("the newest failure is of %s, want %s", doc["commit_sha"], again)
+			}
 			pushTo(t, s.w, f.provider, f.repository, forgesim.PushSpec{Remove: []string{file.path}})
 			settle(t, s.w)
 			s.has(id, "resolved", "green")

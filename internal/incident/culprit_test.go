@@ -107,6 +107,50 @@ func TestHowSureItIsWhoBrokeIt(t *testing.T) {
 	}
 }
 
+func TestWhatIsTriedAgainIsWhatNobodyKnows(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*incident.Blame)
+		want   string
+	}{
+		{"both", func(*incident.Blame) {}, "2@c2 1@c1 parent"},
+		{"it has failed again", func(b *incident.Blame) { b.Failures = trials(t, 10, "2@c2 2.2@c2 3@c3") }, "1@c1 parent"},
+		{"the one before has passed again", func(b *incident.Blame) { b.Passes = append(b.Passes, trials(t, 20, "1.2@c1")...) }, "2@c2"},
+		{"it passed again too early to tell", func(b *incident.Blame) { b.Passes = append(b.Passes, trials(t, 5, "1.2@c1")...) }, "2@c2 1.2@c1 parent"},
+		{"confirmed", func(b *incident.Blame) {
+			b.Failures, b.Passes = trials(t, 10, "2@c2 2.2@c2"), append(b.Passes, trials(t, 20, "1.2@c1")...)
+		}, ""},
+		{"only suspected", func(b *incident.Blame) { b.PassedAfter = false }, ""},
+		{"a check of our own", func(b *incident.Blame) {
+			b.Failures = trials(t, 10, "2@c2 3@c3")
+			for n := range b.Failures {
+				b.Failures[n].ID *= -1
+			}
+		}, "1@c1 parent"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := blamed(t)
+			b.Failures = trials(t, 10, "2@c2 3@c3")
+			tt.change(&b)
+			var got []string
+			for _, r := range b.Retrials() {
+				word := fmt.Sprintf("%d@%s", r.ID, r.SHA)
+				if r.Attempt > 1 {
+					word = fmt.Sprintf("%d.%d@%s", r.ID, r.Attempt, r.SHA)
+				}
+				if r.IsParent {
+					word += " parent"
+				}
+				got = append(got, word)
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("%v, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestSuspectsAreRankedByWhatTheyChange(t *testing.T) {
 	b := blamed(t)
 	b.Commits = commits(
