@@ -198,7 +198,7 @@ func TestListHooksReadsAllPages(t *testing.T) {
 		for i := range total {
 			spec := s.spec(i)
 			if s.provider == forge.GitHub {
-				spec.Events = []string{github.EventNames()[i%5]} // at most 20 hooks an event
+				spec.Events = []string{github.EventNames()[i%len(github.EventNames())]} // at most 20 hooks an event
 			}
 			h, err := s.CreateHook(t.Context(), s.repo, spec)
 			if err != nil {

@@ -244,7 +244,7 @@ var quiet = map[string]bool{
 // AddEntry adds a line to an incident's history, and has the incident assessed
 // after it unless its kind is quiet. What happens by itself while the incident
 // is snoozed, or only the base's, nobody is told. Actor is the user who did it, or SystemActor;
-// inputs are what it was decided by.
+// inputs are what it was decided by. NotFound when the incident is gone.
 func (tx *Tx) AddEntry(ctx context.Context, incidentID, kind, actor, reason string, inputs any) error {
 	encoded, err := marshal(inputs)
 	if err != nil {
@@ -252,8 +252,8 @@ func (tx *Tx) AddEntry(ctx context.Context, incidentID, kind, actor, reason stri
 	}
 	var id int64
 	err = tx.tx.GetContext(ctx, &id, `
-		INSERT INTO incident_entries (incident_id, kind, actor, reason, inputs, is_told) VALUES ($1, $2, $3, $4, $5,
-			$6 OR $7 AND EXISTS (SELECT 1 FROM incidents WHERE id = $1 AND (snoozed_at IS NOT NULL OR broken_base IS NOT NULL))) RETURNING id`,
+		INSERT INTO incident_entries (incident_id, kind, actor, reason, inputs, is_told)
+		SELECT i.id, $2, $3, $4, $5, $6 OR $7 AND (i.snoozed_at IS NOT NULL OR i.broken_base IS NOT NULL) FROM incidents i WHERE i.id = $1 RETURNING id`,
 		incidentID, kind, actor, clean(reason), encoded, quiet[kind], actor == SystemActor)
 	if err != nil {
 		return fmt.Errorf("entry of %s: %w", incidentID, classify(err))

@@ -140,10 +140,12 @@ func hookOf(h *github.Hook) forge.Hook {
 
 // hookEvents are the events that a repository's webhook can subscribe to and
 // that DevFlowFix has a use for.
-var hookEvents = []string{"meta", "pull_request", "push", "repository", "workflow_run"}
+var hookEvents = []string{"meta", "pull_request", "pull_request_review", "push", "repository", "workflow_run"}
 
 // EventNames are the events that may be asked for.
 func EventNames() []string { return slices.Clone(hookEvents) }
 
 // DefaultEvents are subscribed to when nobody says which.
-func DefaultEvents() []string { return []string{"workflow_run", "pull_request", "push"} }
+func DefaultEvents() []string {
+	return []string{"workflow_run", "pull_request", "pull_request_review", "push"}
+}
