@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"html/template"
+	"regexp"
 	"strconv"
 	"time"
 )
@@ -14,6 +15,7 @@ var functions = template.FuncMap{
 	"took":   took,
 	"plural": plural,
 	"pick":   pick,
+	"named":  named,
 }
 
 // when is a moment, as templates show it: relative, and exact on hover.
@@ -63,6 +65,28 @@ func relative(past time.Duration) string {
 		return "in " + text
 	}
 	return text + " ago"
+}
+
+// part is a piece of a text; the incident that it names, if it names one.
+type part struct{ Text, Incident string }
+
+var incidentID = regexp.MustCompile(`\binc_[0-9a-hjkmnp-tv-z]{26}\b`)
+
+// named splits a text at the incidents that it names by their ids.
+func named(text string) []part {
+	var parts []part
+	end := 0
+	for _, at := range incidentID.FindAllStringIndex(text, -1) {
+		if at[0] > end {
+			parts = append(parts, part{Text: text[end:at[0]]})
+		}
+		id := text[at[0]:at[1]]
+		parts, end = append(parts, part{Text: id, Incident: id}), at[1]
+	}
+	if end < len(text) {
+		parts = append(parts, part{Text: text[end:]})
+	}
+	return parts
 }
 
 // took names a duration in milliseconds.

@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestTimesAreToldFromNow(t *testing.T) {
@@ -33,6 +35,24 @@ func TestTimesAreToldFromNow(t *testing.T) {
 	}
 	if _, err := ago(now, "yesterday"); err == nil {
 		t.Error("a text passes for a moment")
+	}
+}
+
+func TestATextIsSplitAtTheIncidentsItNames(t *testing.T) {
+	const id, other = "inc_01kb2v8n3zf5w9e6y7r0t4h2am", "inc_01kb2v8n3zf5w9e6y7r0t4h2an"
+	for text, want := range map[string][]part{
+		"":                           nil,
+		"no incident":                {{Text: "no incident"}},
+		"merged into " + id:          {{Text: "merged into "}, {id, id}},
+		id + ", " + other + ".":      {{id, id}, {Text: ", "}, {other, other}, {Text: "."}},
+		"xinc_" + id[4:]:             {{Text: "xinc_" + id[4:]}},
+		id + "0":                     {{Text: id + "0"}},
+		"<b>" + id + "/../../evil":   {{Text: "<b>"}, {id, id}, {Text: "/../../evil"}},
+		"inc_01KB2V8N3ZF5W9E6Y7R0T4": {{Text: "inc_01KB2V8N3ZF5W9E6Y7R0T4"}},
+	} {
+		if diff := cmp.Diff(want, named(text)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
 	}
 }
 
