@@ -25,8 +25,9 @@ const (
 	sweepLogsEvery = 10 * time.Minute
 	// compareAfter is how old a comparison may be, and comparesPerMinute how
 	// many are begun. Each asks the forge for a page of the log, or one for
-	// every 100 deliveries since, and for recent runs: a thousand connections
-	// of one token ask 2,000 times an hour, of the 5,000 that GitHub allows.
+	// every 100 deliveries since, and for the runs of the last day, a hundred a
+	// page: a thousand connections of one token ask 2,000 times an hour, of the
+	// 5,000 that GitHub allows.
 	compareAfter      = time.Hour
 	comparesPerMinute = 60
 	// comparePages bounds one task; another goes on where it stopped.
@@ -220,15 +221,12 @@ func (d Deps) bringBack(ctx context.Context, log Log, s forge.LoggedDelivery) er
 	return err
 }
 
-const (
-	// truthDepth is how far back runs are compared the first time, and
-	// truthLimit how many of the newest.
-	truthDepth = 24 * time.Hour
-	truthLimit = 100
-)
+// truthDepth is how far back runs are compared, after however long an outage.
+const truthDepth = 7 * 24 * time.Hour
 
 // compareRuns looks for runs that the forge never told of: since their
-// delivery was too large, throttled, or their hook was switched off.
+// delivery was too large, throttled, or their hook was switched off. How far it
+// has come is a time of the forge, whatever our clock says.
 func (d Deps) compareRuns(ctx context.Context, t *asynq.Task) error {
 	want, err := queue.DecodeCompareRuns(t)
 	if err != nil {
@@ -245,41 +243,62 @@ func (d Deps) compareRuns(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
-	began := d.Now()
-	since, err := d.Store.RunsTo(ctx, c.ID)
+	to, err := d.Store.RunsTo(ctx, c.ID)
 	if err != nil {
 		return err
 	}
 	// Never back to before the connection: that was nobody's concern. The
 	// forges tell times to the second.
-	since = latest(since, began.Add(-truthDepth), c.CreatedAt).Truncate(time.Second)
-	runs, err := f.RecentRuns(ctx, c.Repository(), since, truthLimit)
-	if err != nil {
-		return d.Access.Rejected(ctx, onBehalf(c), err)
-	}
-	settled := began.Add(-settleFor)
-	var told []forge.Run
-	for _, r := range runs {
-		if r.FinishedAt.Before(settled) && !r.FinishedAt.Before(since) {
-			told = append(told, r)
-		}
-	}
-	unknown, err := d.Store.UnknownRuns(ctx, c.ID, told)
-	if err != nil {
-		return err
-	}
-	if len(unknown) > 0 {
-		repo, err := f.RepositoryByID(ctx, *c.RepositoryID)
+	since := latest(to, d.Now().Add(-truthDepth), c.CreatedAt).Truncate(time.Second)
+	for more := true; more; {
+		page, err := f.RecentRuns(ctx, c.Repository(), since)
 		if err != nil {
+			return d.Access.Rejected(ctx, onBehalf(c), err)
+		}
+		settled := d.Now().Add(-settleFor)
+		if err := d.findRuns(ctx, c, f, page.List, since, settled); err != nil {
 			return err
 		}
-		for _, r := range unknown {
-			if err := d.applyTruth(ctx, c, r, repo.DefaultBranch); err != nil {
+		if page.To.IsZero() {
+			return nil
+		}
+		if more = page.More && page.To.Before(settled); more {
+			since = page.To
+		} else if since = page.To.Add(-settleFor); since.After(settled) { // the list may lack what has just ended
+			since = settled
+		}
+		if to = latest(to, since); to.Equal(since) {
+			if err := d.Store.SaveRunsTo(ctx, c.ID, to); err != nil {
 				return err
 			}
 		}
 	}
-	return d.Store.SaveRunsTo(ctx, c.ID, latest(settled, c.CreatedAt))
+	return nil
+}
+
+// findRuns applies those of the runs that ended from one time to another, and
+// that no delivery told of.
+func (d Deps) findRuns(ctx context.Context, c store.Connection, f forge.Forge, runs []forge.Run, from, to time.Time) error {
+	var told []forge.Run
+	for _, r := range runs {
+		if r.FinishedAt.Before(to) && !r.FinishedAt.Before(from) {
+			told = append(told, r)
+		}
+	}
+	unknown, err := d.Store.UnknownRuns(ctx, c.ID, told)
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	repo, err := f.RepositoryByID(ctx, *c.RepositoryID)
+	if err != nil {
+		return err
+	}
+	for _, r := range unknown {
+		if err := d.applyTruth(ctx, c, r, repo.DefaultBranch); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func latest(times ...time.Time) time.Time {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +33,8 @@ type stage struct {
 	provider forge.Provider
 	sim      *forgesim.Sim
 	repo     forge.Repository
-	receiver string // takes deliveries
+	ahead    atomic.Int64 // of the simulator's clock, in nanoseconds
+	receiver string       // takes deliveries
 	events   []string
 	base     string // path of the repository in the API
 }
@@ -54,7 +56,9 @@ func opener(t *testing.T, p forge.Provider, base string) forge.Opener {
 
 func setStage(t *testing.T, p forge.Provider) *stage {
 	t.Helper()
-	sim, err := forgesim.Open(forgesim.Config{GitHubToken: token, GitLabToken: token})
+	s := &stage{provider: p}
+	sim, err := forgesim.Open(forgesim.Config{GitHubToken: token, GitLabToken: token,
+		Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +70,7 @@ func setStage(t *testing.T, p forge.Provider) *stage {
 		_ = sim.Close()
 		receiver.Close()
 	})
-	s := &stage{provider: p, sim: sim, receiver: receiver.URL}
+	s.sim, s.receiver = sim, receiver.URL
 	name := "acme/shop"
 	s.events = []string{"push", "workflow_run"}
 	if p == forge.GitLab {
@@ -498,11 +502,11 @@ func TestRecentRunsAreAsTheirDeliveriesTold(t *testing.T) {
 				told[e.Run.ID] = *e.Run
 			}
 		}
-		runs, err := s.RecentRuns(t.Context(), s.repo, time.Now().Add(-time.Hour), 50)
-		if err != nil || len(runs) != 2 || runs[0].ID < runs[1].ID {
-			t.Fatalf("RecentRuns = %+v, %v", runs, err)
+		page, err := s.RecentRuns(t.Context(), s.repo, time.Now().Add(-time.Hour))
+		if err != nil || len(page.List) != 2 || page.More || time.Since(page.To) > time.Hour {
+			t.Fatalf("RecentRuns = %+v, %v", page, err)
 		}
-		for _, r := range runs {
+		for _, r := range page.List {
 			want := told[r.ID]
 			// What the list of an API does not tell.
 			r.Jobs, want.Jobs, want.Title, r.Title = nil, nil, "", ""
@@ -512,6 +516,45 @@ func TestRecentRunsAreAsTheirDeliveriesTold(t *testing.T) {
 			if diff := cmp.Diff(want, r); diff != "" {
 				t.Errorf("run %d (-delivered +listed):\n%s", r.ID, diff)
 			}
+		}
+	})
+}
+
+// TestRecentRunsAreAll reads many runs, a minute apart.
+func TestRecentRunsAreAll(t *testing.T) {
+	overBoth(t, func(t *testing.T, s *stage) {
+		total := map[forge.Provider]int{forge.GitHub: 1205, forge.GitLab: 205}[s.provider]
+		began := time.Now()
+		for n := range total {
+			s.ahead.Store(int64(time.Duration(n) * time.Minute))
+			if _, err := s.sim.Play(forgesim.RunSpec{Provider: string(s.provider), Repository: s.repo.FullName, Conclusion: "success", Deliver: "none"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.sim.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		found := map[int64]bool{}
+		since := began.Add(-time.Minute)
+		for more := true; more; {
+			page, err := s.RecentRuns(t.Context(), s.repo, since)
+			if err != nil || page.More && !page.To.After(since) {
+				t.Fatalf("RecentRuns since %s is to %s: %v", since, page.To, err)
+			}
+			for _, r := range page.List {
+				found[r.ID] = true
+			}
+			since, more = page.To, page.More
+		}
+		if len(found) != total {
+			t.Errorf("found %d runs, want %d", len(found), total)
+		}
+		if last := began.Add(time.Duration(total-1) * time.Minute); since.Sub(last).Abs() > time.Minute {
+			t.Errorf("found all until %s, want %s", since, last)
+		}
+		page, err := s.RecentRuns(t.Context(), s.repo, since)
+		if err != nil || len(page.List) != 1 || page.More {
+			t.Errorf("since the last there are %d, %v", len(page.List), err)
 		}
 	})
 }

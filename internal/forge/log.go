@@ -44,7 +44,16 @@ type LoggedDelivery struct {
 
 // RunLog reads what ran lately, whatever was delivered of it.
 type RunLog interface {
-	// RecentRuns lists the runs that were completed since, newest first, at
-	// most limit.
-	RecentRuns(ctx context.Context, repo Repository, since time.Time, limit int) ([]Run, error)
+	// RecentRuns lists the runs that were completed since: all, or the first of
+	// them by the time of their last change.
+	RecentRuns(ctx context.Context, repo Repository, since time.Time) (RunPage, error)
+}
+
+// RunPage is what has run from one time to another.
+type RunPage struct {
+	List []Run // in any order
+	// To is until when the list has all, by the forge's clock; zero when it has
+	// none.
+	To   time.Time
+	More bool // there are others, from To on
 }

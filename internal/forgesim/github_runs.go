@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -32,11 +33,20 @@ func (s *Sim) githubListRuns(c *call) answer {
 			(q.Get("head_sha") == "" || q.Get("head_sha") == run.Commit.SHA) &&
 			(status == "" || status == doc["status"] || status == doc["conclusion"])
 	}
+	from, to, isTime := githubTimes(q.Get("created"))
+	if !isTime {
+		return githubError(http.StatusUnprocessableEntity, "Validation Failed")
+	}
 	var found []*Run
 	for _, run := range slices.Backward(s.state.Runs) {
 		if run.Provider == GitHub && run.RepositoryID == c.repo.ID && matches(run, run.latest()) {
-			found = append(found, run)
+			if at := githubTime(run.CreatedAt); at >= from && (to == "" || at <= to) {
+				found = append(found, run)
+			}
 		}
+	}
+	if len(q.Get("branch")+q.Get("event")+q.Get("head_sha")+q.Get("status")+q.Get("created")) > 0 {
+		found = found[:min(len(found), 1000)]
 	}
 	p := c.page(30, 100)
 	docs := []object{}
@@ -48,6 +58,25 @@ func (s *Sim) githubListRuns(c *call) answer {
 		a = a.with("Link", links)
 	}
 	return a
+}
+
+// githubTimes reads a range of times, >=FROM or FROM..TO, of which either may
+// be left out.
+// https://docs.github.com/search-github/getting-started-with-searching-on-github/understanding-the-search-syntax#query-for-dates
+func githubTimes(text string) (from, to string, isTime bool) {
+	from, after := strings.CutPrefix(text, ">=")
+	if !after {
+		from, to, isTime = strings.Cut(text, "..")
+		if text != "" && !isTime {
+			return "", "", false
+		}
+	}
+	for _, at := range []string{from, to} {
+		if _, err := time.Parse(time.RFC3339, at); err != nil && at != "" {
+			return "", "", false
+		}
+	}
+	return from, to, true
 }
 
 func (s *Sim) githubShowRun(c *call, run *Run) answer {

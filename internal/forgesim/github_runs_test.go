@@ -234,12 +234,16 @@ func TestListGitHubRuns(t *testing.T) {
 		b.settle()
 	}
 	for query, want := range map[string]string{
-		"":                              "3",
-		"?branch=main":                  "2",
-		"?status=failure":               "2",
-		"?status=completed":             "3",
-		"?branch=main&status=success":   "1",
-		"?branch=main&status=cancelled": "0",
+		"":                                    "3",
+		"?branch=main":                        "2",
+		"?status=failure":                     "2",
+		"?status=completed":                   "3",
+		"?branch=main&status=success":         "1",
+		"?branch=main&status=cancelled":       "0",
+		"?created=%3E%3D2000-01-01T00:00:00Z": "3",
+		"?created=%3E%3D2100-01-01T00:00:00Z": "0",
+		"?created=2000-01-01T00:00:00Z..2100-01-01T00:00:00Z": "3",
+		"?created=2000-01-01T00:00:00Z..2001-01-01T00:00:00Z": "0",
 	} {
 		doc := b.github("GET", "/actions/runs"+query, nil).want(http.StatusOK).object()
 		if got := doc["total_count"].(json.Number).String(); got != want || fmt.Sprint(len(doc["workflow_runs"].([]any))) != want {

@@ -1,19 +1,37 @@
 package forgesim
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 )
 
 func (s *Sim) gitlabListPipelines(c *call) answer {
 	q := c.r.URL.Query()
+	after, err := time.Parse(time.RFC3339, q.Get("updated_after"))
+	if err != nil && q.Get("updated_after") != "" {
+		return answer{status: http.StatusBadRequest, body: object{"error": "updated_after is invalid"}}
+	}
+	runs := slices.Clone(s.state.Runs)
+	slices.SortStableFunc(runs, func(a, b *Run) int {
+		if q.Get("order_by") == "updated_at" {
+			return a.latest().FinishedAt.Compare(b.latest().FinishedAt)
+		}
+		return cmp.Compare(a.ID, b.ID)
+	})
+	if q.Get("sort") != "asc" {
+		slices.Reverse(runs)
+	}
 	docs := []object{}
-	for _, run := range slices.Backward(s.state.Runs) {
+	for _, run := range runs {
 		if run.Provider != GitLab || run.RepositoryID != c.repo.ID ||
 			q.Get("ref") != "" && q.Get("ref") != run.Branch ||
 			q.Get("sha") != "" && q.Get("sha") != run.Commit.SHA ||
+			q.Get("scope") == "finished" && run.latest().Phase != Completed ||
+			run.latest().FinishedAt.Before(after) ||
 			q.Get("status") != "" && q.Get("status") != gitlabStatus(*run.latest()) {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/devflowfix/devflowfix/internal/forgesim"
 	"github.com/devflowfix/devflowfix/internal/harness"
 	"github.com/devflowfix/devflowfix/internal/queue"
 )
@@ -77,6 +78,38 @@ func TestARunThatTheForgeNeverToldOfIsFound(t *testing.T) {
 			// The next delivery shows that the hook is not silent any more.
 			w.Play(harness.Run{Provider: f.provider, Repository: f.repository, Branch: "main", Conclusion: f.green})
 			w.Eventually("resolved", func() bool { return ann.Incidents(f.repository)[0].Status == "resolved" })
+		})
+	}
+}
+
+func TestManyRunsThatNobodyToldOfAreFoundWhateverTheClockSays(t *testing.T) {
+	for _, f := range forges {
+		t.Run(f.provider, func(t *testing.T) {
+			t.Parallel()
+			w := laterWorld(t)
+			w.Work()
+			c := w.User("ann").Connect(f.provider, f.repository)
+			found := func(want int) {
+				t.Helper()
+				w.Enqueue(queue.NewCompareRuns(c.ID, time.Unix(int64(want), 0)))
+				w.Finish("runs compared")
+				if n := w.Count(`SELECT count(*) FROM runs`); n != want {
+					t.Fatalf("%d runs are known, want %d", n, want)
+				}
+			}
+			lose := func() {
+				t.Helper()
+				spec := forgesim.RunSpec{Provider: f.provider, Repository: f.repository, Branch: "main", Conclusion: f.green, Deliver: "none"}
+				if _, err := w.Sim.Play(spec); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 120 {
+				lose()
+			}
+			found(120)
+			lose()
+			found(121)
 		})
 	}
 }

@@ -79,7 +79,7 @@ var classes = map[string]class{
 	TypeSweepInstallations: {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 2 * time.Hour},
 	TypeSweepOutbox:        {queue: Sweep, retries: 3, timeout: time.Minute, keep: time.Minute},
 	TypeCompareLog:         {queue: Sweep, retries: 5, timeout: 5 * time.Minute},
-	TypeCompareRuns:        {queue: Sweep, retries: 5, timeout: 2 * time.Minute},
+	TypeCompareRuns:        {queue: Sweep, retries: 5, timeout: 5 * time.Minute},
 	TypeSweepLogs:          {queue: Sweep, retries: 3, timeout: 5 * time.Minute, keep: 20 * time.Minute},
 	TypeSweepOwed:          {queue: Sweep, retries: 3, timeout: time.Minute, keep: 2 * time.Hour},
 	TypeSweepSnoozes:       {queue: Sweep, retries: 3, timeout: time.Minute, keep: 10 * time.Minute},

@@ -3,12 +3,14 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lib/pq"
 
 	"github.com/devflowfix/devflowfix/internal/fault"
 	"github.com/devflowfix/devflowfix/internal/forge"
+	"github.com/devflowfix/devflowfix/internal/incident"
 )
 
 // ComparedTo is the entry of a delivery log up to which everything is in the
@@ -83,7 +85,8 @@ func (s *Store) RunsTo(ctx context.Context, connectionID string) (time.Time, err
 	return *to, nil
 }
 
-// SaveRunsTo notes until when a connection's runs are complete.
+// SaveRunsTo notes until when a connection's runs are complete, by the forge's
+// clock.
 func (s *Store) SaveRunsTo(ctx context.Context, connectionID string, to time.Time) error {
 	_, err := s.db.ExecContext(ctx, `
 		INSERT INTO reconciliations (log, compared_at, runs_to) VALUES ($1, $2, $2)
@@ -96,19 +99,23 @@ func (s *Store) SaveRunsTo(ctx context.Context, connectionID string, to time.Tim
 
 // UnknownRuns are those of the runs that no delivery has told of.
 func (s *Store) UnknownRuns(ctx context.Context, connectionID string, runs []forge.Run) ([]forge.Run, error) {
-	var unknown []forge.Run
-	for _, r := range runs {
-		var known bool
-		err := s.db.GetContext(ctx, &known, `
-			SELECT EXISTS (SELECT 1 FROM runs WHERE connection_id = $1 AND run_id = $2 AND attempt = $3)`, connectionID, r.ID, r.Attempt)
-		if err != nil {
-			return nil, fmt.Errorf("runs of %s: %w", connectionID, classify(err))
-		}
-		if !known {
-			unknown = append(unknown, r)
-		}
+	ids := make(pq.Int64Array, len(runs))
+	for n, r := range runs {
+		ids[n] = r.ID
 	}
-	return unknown, nil
+	var rows []struct {
+		ID      int64 `db:"run_id"`
+		Attempt int64 `db:"attempt"`
+	}
+	err := s.db.SelectContext(ctx, &rows, `SELECT run_id, attempt FROM runs WHERE connection_id = $1 AND run_id = ANY($2)`, connectionID, ids)
+	if err != nil {
+		return nil, fmt.Errorf("runs of %s: %w", connectionID, classify(err))
+	}
+	known := map[incident.RunKey]bool{}
+	for _, r := range rows {
+		known[incident.RunKey{ID: r.ID, Attempt: r.Attempt}] = true
+	}
+	return slices.DeleteFunc(slices.Clone(runs), func(r forge.Run) bool { return known[incident.RunKey{ID: r.ID, Attempt: r.Attempt}] }), nil
 }
 
 // NoteMissed notes that runs were found which a connection's hook had not told

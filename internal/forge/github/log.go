@@ -107,22 +107,62 @@ func (a appLog) Redeliver(ctx context.Context, _ forge.Repository, _ int64, d fo
 // filters by creation alone.
 const longestRun = 24 * time.Hour
 
-// RecentRuns lists the runs that were completed since, newest first.
-func (a api) RecentRuns(ctx context.Context, repo forge.Repository, since time.Time, limit int) ([]forge.Run, error) {
-	owner, name := split(repo)
-	list, _, err := a.Actions.ListRepositoryWorkflowRuns(ctx, owner, name, &github.ListWorkflowRunsOptions{
-		Status: "completed", Created: ">=" + since.Add(-longestRun).UTC().Format(time.RFC3339), ListOptions: github.ListOptions{PerPage: min(limit, pageSize)},
-	})
-	if err != nil {
-		return nil, classify(err)
-	}
-	runs := make([]forge.Run, 0, len(list.WorkflowRuns))
-	for _, r := range list.WorkflowRuns {
-		if !r.GetUpdatedAt().Before(since.Truncate(time.Second)) {
-			runs = append(runs, runOf(r, repo.ID))
+// toldRuns is how many of the runs that a filter leaves GitHub tells of
+// (docs.github.com, "List workflow runs for a repository").
+const toldRuns = 1000
+
+// RecentRuns lists all runs that were completed since. What is older than
+// the newest that GitHub tells of is asked for anew.
+func (a api) RecentRuns(ctx context.Context, repo forge.Repository, since time.Time) (forge.RunPage, error) {
+	var page forge.RunPage
+	since = since.Truncate(time.Second)
+	seen := map[int64]bool{}
+	from, to := since.Add(-longestRun).UTC().Format(time.RFC3339), ""
+	for {
+		created := ">=" + from
+		if to != "" {
+			created = from + ".." + to
 		}
+		oldest, more, err := a.completedRuns(ctx, repo, created, func(r *github.WorkflowRun) {
+			if updated := r.GetUpdatedAt().Time; !updated.Before(since) && !seen[r.GetID()] {
+				seen[r.GetID()] = true
+				page.List, page.To = append(page.List, runOf(r, repo.ID)), latest(page.To, updated)
+			}
+		})
+		if err != nil || !more || oldest == to { // too many in one second
+			return page, err
+		}
+		to = oldest
 	}
-	return runs, nil
+}
+
+// completedRuns tells of the completed runs of a time, newest first, as far as
+// GitHub does. It returns when the oldest was created, and whether there are
+// older ones.
+func (a api) completedRuns(ctx context.Context, repo forge.Repository, created string, tell func(*github.WorkflowRun)) (oldest string, more bool, err error) {
+	owner, name := split(repo)
+	options := &github.ListWorkflowRunsOptions{Status: "completed", Created: created, ListOptions: github.ListOptions{PerPage: pageSize}}
+	for count := 0; ; {
+		list, response, err := a.Actions.ListRepositoryWorkflowRuns(ctx, owner, name, options)
+		if err != nil {
+			return oldest, false, classify(err)
+		}
+		for _, r := range list.WorkflowRuns {
+			tell(r)
+			oldest = r.GetCreatedAt().UTC().Format(time.RFC3339)
+		}
+		if count += len(list.WorkflowRuns); response.NextPage == 0 || count >= toldRuns {
+			return oldest, count >= toldRuns, nil
+		}
+		options.Page = response.NextPage
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // runOf reads a run of the API, which is the one of the payloads.

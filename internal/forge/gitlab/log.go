@@ -99,32 +99,43 @@ type finishedPipelines struct {
 	Scope        string `url:"scope"`
 	UpdatedAfter string `url:"updated_after"`
 	OrderBy      string `url:"order_by"`
+	Sort         string `url:"sort"`
 	PerPage      int    `url:"per_page"`
+	Page         int    `url:"page"`
 }
 
-// RecentRuns lists the pipelines that finished since, newest first. The list
+// RecentRuns lists the pipelines that finished since, a page of them from the
+// one that was changed first, and more while they are of one second. The list
 // lacks what each needs, so each is read by itself; those of merge requests
 // from forks are left out, since the API does not tell where they come from.
-func (a api) RecentRuns(ctx context.Context, repo forge.Repository, since time.Time, limit int) ([]forge.Run, error) {
-	var list []pipelineDoc
-	_, err := a.call(ctx, http.MethodGet, of(repo, "pipelines"), finishedPipelines{
-		Scope: "finished", UpdatedAfter: since.UTC().Format(time.RFC3339), OrderBy: "updated_at", PerPage: min(limit, pageSize),
-	}, &list)
-	if err != nil {
-		return nil, err
+func (a api) RecentRuns(ctx context.Context, repo forge.Repository, since time.Time) (forge.RunPage, error) {
+	var page forge.RunPage
+	since = since.UTC().Truncate(time.Second)
+	want := finishedPipelines{
+		Scope: "finished", UpdatedAfter: since.Format(time.RFC3339), OrderBy: "updated_at", Sort: "asc", PerPage: pageSize,
 	}
-	var runs []forge.Run
-	for _, short := range list {
-		if verdict(short.Status) == forge.Unsettled || short.Source == "merge_request_event" {
-			continue
+	for page.More = true; page.More && !page.To.Truncate(time.Second).After(since); {
+		want.Page++
+		var list []pipelineDoc
+		if _, err := a.call(ctx, http.MethodGet, of(repo, "pipelines"), want, &list); err != nil {
+			return page, err
 		}
-		var p pipelineDoc
-		if _, err := a.call(ctx, http.MethodGet, of(repo, "pipelines/%d", short.ID), nil, &p); err != nil {
-			return runs, err
+		page.More = len(list) == pageSize
+		for _, short := range list {
+			if short.UpdatedAt != nil {
+				page.To = *short.UpdatedAt
+			}
+			if verdict(short.Status) == forge.Unsettled || short.Source == "merge_request_event" {
+				continue
+			}
+			var p pipelineDoc
+			if _, err := a.call(ctx, http.MethodGet, of(repo, "pipelines/%d", short.ID), nil, &p); err != nil {
+				return page, err
+			}
+			page.List = append(page.List, p.run())
 		}
-		runs = append(runs, p.run())
 	}
-	return runs, nil
+	return page, nil
 }
 
 // run reads a pipeline of the API as its hook would have told it.
