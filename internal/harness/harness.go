@@ -217,17 +217,17 @@ func (w *World) Within(wait time.Duration, what string, check func() bool) {
 	}
 }
 
-// await checks until it is so, and reports whether it was within the wait.
+// await checks until it is so, and reports whether it was within the wait. It
+// asks the less often the longer it waits, since other stories run beside it.
 func (w *World) await(wait time.Duration, check func() bool) bool {
 	w.tb.Helper()
-	deadline := time.Now().Add(wait)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
+	began := time.Now()
 	for !check() {
-		if time.Now().After(deadline) {
+		waited := time.Since(began)
+		if waited > wait {
 			return false
 		}
-		<-tick.C
+		time.Sleep(min(max(waited/8, 2*time.Millisecond), 100*time.Millisecond))
 	}
 	return true
 }
