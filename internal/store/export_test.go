@@ -9,6 +9,12 @@ import (
 // As runs fn as a request of the user does, but without the filters that the
 // methods put into their own queries.
 func (s *Store) As(ctx context.Context, userID string, fn func(*sqlx.Tx) error) error {
+	_, err := s.serve(ctx, userID, func(tx *Tx) error { return fn(tx.tx) })
+	return err
+}
+
+// Reading is As for what only reads, as the methods that only read do.
+func (s *Store) Reading(ctx context.Context, userID string, fn func(*sqlx.Tx) error) error {
 	return s.read(ctx, userID, fn)
 }
 

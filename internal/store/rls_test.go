@@ -322,3 +322,61 @@ func TestWhoseConnectionsAreAskedForGivesNoPower(t *testing.T) {
 		t.Errorf("system: %t, bob sees %v, %v", isSystem, seen, err)
 	}
 }
+
+// TestWhatAUserSeesIsLookedUpOnceWhileReading takes an access away between two
+// reads in the same session.
+func TestWhatAUserSeesIsLookedUpOnceWhileReading(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	annID, bobID := w.own("ann", 1), w.own("bob", 2)
+	one, err := store.Open(store.Options{URL: w.url, MaxConns: 1, Keyring: w.ring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	names := func(tx *sqlx.Tx, viewer string) []string {
+		t.Helper()
+		var seen []string
+		if err := tx.SelectContext(t.Context(), &seen, `
+			SELECT c.repository_full_name FROM connections_of($1) s JOIN repository_connections c ON c.id = s ORDER BY 1`, viewer); err != nil {
+			t.Fatal(err)
+		}
+		return seen
+	}
+	reading := func(userID string, fn func(tx *sqlx.Tx)) {
+		t.Helper()
+		if err := one.Reading(t.Context(), userID, func(tx *sqlx.Tx) error { fn(tx); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	both := []string{"bob/installed", "bob/shop"}
+	reading(bobID, func(tx *sqlx.Tx) {
+		if seen := names(tx, bobID); !slices.Equal(seen, both) {
+			t.Errorf("bob sees %v", seen)
+		}
+		w.exec(`UPDATE repository_access SET refreshed_at = now() - interval '2 hours' WHERE user_id = $1`, bobID)
+		if seen := names(tx, bobID); !slices.Equal(seen, both) {
+			t.Errorf("in the same transaction bob sees %v", seen)
+		}
+		if seen := names(tx, annID); len(seen) > 0 {
+			t.Errorf("bob sees %v of ann's", seen)
+		}
+	})
+	err = one.Reading(t.Context(), bobID, func(tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE repository_connections SET is_enabled = false`)
+		return err
+	})
+	if err == nil {
+		t.Error("a reader writes")
+	}
+	reading(bobID, func(tx *sqlx.Tx) {
+		if seen := names(tx, bobID); !slices.Equal(seen, []string{"bob/shop"}) {
+			t.Errorf("without access bob sees %v", seen)
+		}
+	})
+	reading(annID, func(tx *sqlx.Tx) {
+		if seen := names(tx, annID); !slices.Equal(seen, []string{"ann/installed", "ann/shop"}) {
+			t.Errorf("ann sees %v", seen)
+		}
+	})
+}

@@ -129,20 +129,28 @@ func (s *Store) InTx(ctx context.Context, fn func(*Tx) error) ([]queue.Task, err
 // serve runs fn in a transaction that serves a user: row-level security hides
 // what is not theirs.
 func (s *Store) serve(ctx context.Context, userID string, fn func(*Tx) error) ([]queue.Task, error) {
+	return s.serveSet(ctx, `SELECT `+served, userID, fn)
+}
+
+// read is serve for what only reads: what the user sees is looked up once.
+func (s *Store) read(ctx context.Context, userID string, fn func(*sqlx.Tx) error) error {
+	const reading = `SELECT set_config('transaction_read_only', 'on', true), set_config('devflowfix.connections', 'keep', true), ` + served
+	_, err := s.serveSet(ctx, reading, userID, func(tx *Tx) error { return fn(tx.tx) })
+	return err
+}
+
+// served are the settings of a transaction that serves the user $1. Row-level
+// security makes the planner expect much work of queries that do little, which
+// it would compile for seconds.
+const served = `set_config('devflowfix.user', $1, true), set_config('jit', 'off', true)`
+
+func (s *Store) serveSet(ctx context.Context, settings, userID string, fn func(*Tx) error) ([]queue.Task, error) {
 	return inTx(ctx, s.requests, func(tx *Tx) error {
-		// Row-level security makes the planner expect much work of queries that
-		// do little, which it would compile for seconds.
-		if _, err := tx.tx.ExecContext(ctx, `SELECT set_config('devflowfix.user', $1, true), set_config('jit', 'off', true)`, userID); err != nil {
+		if _, err := tx.tx.ExecContext(ctx, settings, userID); err != nil {
 			return fmt.Errorf("serve user: %w", classify(err))
 		}
 		return fn(tx)
 	})
-}
-
-// read is serve for what only reads.
-func (s *Store) read(ctx context.Context, userID string, fn func(*sqlx.Tx) error) error {
-	_, err := s.serve(ctx, userID, func(tx *Tx) error { return fn(tx.tx) })
-	return err
 }
 
 func inTx(ctx context.Context, db *sqlx.DB, fn func(*Tx) error) (tasks []queue.Task, err error) {
