@@ -139,7 +139,7 @@ func TestWhatIsLeftOutHasADefault(t *testing.T) {
 	if status := ann.Call(http.MethodPost, connectPath, map[string]any{"repository_full_name": "acme/shop"}, &c); status != http.StatusCreated {
 		t.Fatal(status)
 	}
-	if c.HookStatus != "active" || !slices.Equal(c.HookEvents, []string{"workflow_run", "pull_request", "push"}) {
+	if c.HookStatus != "active" || !slices.Equal(c.HookEvents, []string{"workflow_run", "pull_request", "pull_request_review", "push"}) {
 		t.Errorf("connection = %+v", c)
 	}
 	without := map[string]any{"repository_full_name": "acme/quiet", "setup_webhook": false}
