@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -39,9 +40,11 @@ const insertDelivery = `
 	INSERT INTO deliveries (scope, delivery_id, provider, event, action, source, outcome, received_at, duration_ms, attempts, error, payload)
 	SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12`
 
+// args are the values of insertDelivery. A clock that is weeks off makes a
+// duration that is of no use, and must not cost the delivery.
 func (d Delivery) args() []any {
 	return []any{d.Scope, d.ID, d.Provider, clean(d.Event), clean(d.Action), d.Source, d.Outcome, d.ReceivedAt,
-		max(d.DurationMS, 0), d.Attempts, clean(d.Error), d.Payload}
+		min(max(d.DurationMS, 0), math.MaxInt32), d.Attempts, clean(d.Error), d.Payload}
 }
 
 // RecordDelivery writes a delivery into the ledger. It reports false, and

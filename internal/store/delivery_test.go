@@ -22,8 +22,8 @@ func applied(id string, at time.Time) store.Delivery {
 func TestADeliveryIsFreshOnce(t *testing.T) {
 	t.Parallel()
 	w := start(t)
-	other := applied("guid", now)
-	other.Scope = "rpc_2"
+	other, ahead := applied("guid", now), applied("guid-3", now)
+	other.Scope, ahead.DurationMS = "rpc_2", (90 * 24 * time.Hour).Milliseconds()
 	tests := []struct {
 		name string
 		d    store.Delivery
@@ -35,6 +35,7 @@ func TestADeliveryIsFreshOnce(t *testing.T) {
 		{"the same on a day without partition", applied("guid", now.AddDate(0, 0, 300)), false},
 		{"another", applied("guid-2", now), true},
 		{"the same id in another scope", other, true},
+		{"by a clock that is months ahead", ahead, true},
 	}
 	for _, tt := range tests {
 		w.inTx(func(tx *store.Tx) error {
@@ -45,8 +46,8 @@ func TestADeliveryIsFreshOnce(t *testing.T) {
 			return err
 		})
 	}
-	if n := w.count(`SELECT count(*) FROM deliveries`); n != 3 {
-		t.Errorf("%d rows in the ledger, want 3", n)
+	if n := w.count(`SELECT count(*) FROM deliveries`); n != 4 {
+		t.Errorf("%d rows in the ledger, want 4", n)
 	}
 }
 
