@@ -248,7 +248,7 @@ func (d Deps) compareRuns(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	// Never back to before the connection: that was nobody's concern. The
-	// forges tell times to the second.
+	// forges tell to the second when a run ended.
 	since := latest(to, d.Now().Add(-truthDepth), c.CreatedAt).Truncate(time.Second)
 	for more := true; more; {
 		page, err := f.RecentRuns(ctx, c.Repository(), since)
@@ -263,7 +263,7 @@ func (d Deps) compareRuns(ctx context.Context, t *asynq.Task) error {
 			return nil
 		}
 		if more = page.More && page.To.Before(settled); more {
-			since = page.To
+			since = page.To.Truncate(time.Second)
 		} else if since = page.To.Add(-settleFor); since.After(settled) { // the list may lack what has just ended
 			since = settled
 		}

@@ -22,6 +22,7 @@ func call(t *testing.T, environ []string, args ...string) (code int, stdout, std
 }
 
 func TestWhatAStrangerIsTold(t *testing.T) {
+	t.Parallel()
 	foreign := t.TempDir()
 	if err := os.WriteFile(filepath.Join(foreign, "thesis.txt"), []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)

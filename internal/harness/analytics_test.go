@@ -218,6 +218,7 @@ func TestRunsAreFilteredAndPaged(t *testing.T) {
 }
 
 func TestARunIsShownAndRunsAgain(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -11,6 +11,7 @@ import (
 // TestAProbableCulpritIsConfirmedAndReverted breaks main by a commit, and lets
 // DevFlowFix find out that it is that commit's fault.
 func TestAProbableCulpritIsConfirmedAndReverted(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

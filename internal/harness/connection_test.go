@@ -39,6 +39,7 @@ var (
 )
 
 func TestTheDocumentsOfAConnection(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -162,6 +163,7 @@ func TestWhatIsLeftOutHasADefault(t *testing.T) {
 }
 
 func TestAPausedConnectionIgnoresItsDeliveries(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -190,6 +192,7 @@ func TestAPausedConnectionIgnoresItsDeliveries(t *testing.T) {
 }
 
 func TestOtherEventsChangeTheHookInPlace(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		provider, repository string
 		events               []string

@@ -44,6 +44,7 @@ func deliveriesPath(c harness.Connection, rest string) string {
 }
 
 func TestAUserSeesTheirDeliveriesAndAppliesOneAgain(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -37,6 +37,7 @@ var spoilings = []spoiling{
 }
 
 func TestASweepMendsWhatWasSpoilt(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -73,6 +74,7 @@ func TestASweepMendsWhatWasSpoilt(t *testing.T) {
 }
 
 func TestHooksFollowWhenThisInstallationMoves(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -38,6 +38,7 @@ func (s *saga) isExcused(branch, status, resolution string, want bool) {
 }
 
 func TestAMendedBaseExcusesAChangeUntilItContainsTheMend(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -62,6 +63,7 @@ func TestAMendedBaseExcusesAChangeUntilItContainsTheMend(t *testing.T) {
 }
 
 func TestAChangeIsNotExcusedByWhatItBrokeItself(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -88,6 +90,7 @@ func TestAChangeIsNotExcusedByWhatItBrokeItself(t *testing.T) {
 }
 
 func TestWhatTheForgeCannotTellExcusesNothing(t *testing.T) {
+	t.Parallel()
 	faults := map[string]forgesim.Fault{
 		// Main is moved by force; the simulator, like GitHub, answers 404 then.
 		"a commit that is gone": {Status: 404, Body: `{"message":"Not Found"}`},
@@ -120,6 +123,7 @@ func TestWhatTheForgeCannotTellExcusesNothing(t *testing.T) {
 }
 
 func TestALateRunOfAChangeThatIsClosedOpensNothing(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

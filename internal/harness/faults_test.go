@@ -89,6 +89,7 @@ func (s *stream) one(i int64) {
 // load, for at least a few deliveries. The hook is known by then, so that one
 // store is enough to take what it sends.
 func TestNoFaultOfAStoreLosesOrDoublesADelivery(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		own   bool // kills PostgreSQL

@@ -91,6 +91,7 @@ func kindsOf(i harness.Incident) []string {
 }
 
 func TestTheFixerEndsAnIncident(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		for _, helps := range []bool{true, false} {
 			name := f.provider + ", it helps"
@@ -159,6 +160,7 @@ func fileAt(t *testing.T, w *harness.World, u *harness.User, provider, repositor
 }
 
 func TestPeoplesChangesAreFollowed(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -225,6 +227,7 @@ func TestTheKillSwitchStopsTheFixer(t *testing.T) {
 }
 
 func TestAConfirmedCulpritIsReverted(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -154,6 +154,7 @@ func TestIncidentsArePagedWithoutGapOrDouble(t *testing.T) {
 }
 
 func TestTheDocumentOfAnIncident(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

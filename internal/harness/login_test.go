@@ -17,6 +17,7 @@ type me struct {
 }
 
 func TestAPersonLogsInAtAForgeAndConnectsWithTheirOwnAuthorisation(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -169,6 +170,7 @@ func TestAnotherSiteCannotActInAUsersName(t *testing.T) {
 }
 
 func TestARevokedGrantParksTheConnectionsUntilTheNextLogin(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -200,6 +202,7 @@ func TestARevokedGrantParksTheConnectionsUntilTheNextLogin(t *testing.T) {
 }
 
 func TestAnAuthorisationIsTakenBackWithItsHooks(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -10,6 +10,7 @@ import (
 )
 
 func TestSentinelAndClusterDoWhatOneRedisDoes(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(*testing.T) string{
 		"sentinel": func(t *testing.T) string { return localtest.RedisSentinel(t).URL },
 		"cluster":  func(t *testing.T) string { return localtest.RedisCluster(t) },

@@ -37,6 +37,7 @@ func traceOf(w *harness.World, event string, wanted ...string) map[string][]harn
 }
 
 func TestOneTraceLeadsFromADeliveryToItsIncident(t *testing.T) {
+	t.Parallel()
 	calls := map[string]string{"github": "GET /*/api/v3/repos/*/*/actions/jobs/*/logs", "gitlab": "GET /*/api/v4/projects/*/jobs/*/trace"}
 	events := map[string]string{"github": "workflow_run", "gitlab": "Pipeline Hook"}
 	for _, f := range forges {
@@ -103,6 +104,7 @@ func TestADeliveryThatWaitsInPostgreSQLStaysInItsTrace(t *testing.T) {
 }
 
 func TestNobodyWaitsForACollectorOfTraces(t *testing.T) {
+	t.Parallel()
 	hangs, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +127,7 @@ func TestNobodyWaitsForACollectorOfTraces(t *testing.T) {
 }
 
 func TestTheIDOfADeliveryIsOnTheLinesOfEveryHop(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

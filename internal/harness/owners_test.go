@@ -73,6 +73,7 @@ func setRules(t *testing.T, u *harness.User, connection string, rules string) {
 }
 
 func TestAnIncidentIsOwnedByCodeownersThenByARuleThenByWhomAPersonAssigns(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -153,6 +154,7 @@ func TestARepositoryWithoutCodeownersIsAskedForItOnce(t *testing.T) {
 }
 
 func TestOfThreeCommitsTheOneThatTouchesWhatFailsIsSuspected(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -16,6 +16,7 @@ import (
 // TestEveryPublishedPayloadIsTakenAndApplied sends what the vendors publish,
 // signed as the forge does.
 func TestEveryPublishedPayloadIsTakenAndApplied(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		provider, repository string
 		payloads             []published.Payload

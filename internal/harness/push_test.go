@@ -38,6 +38,7 @@ func settle(t *testing.T, w *harness.World) {
 }
 
 func TestABrokenBaseIsNotTheChangesFault(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -88,6 +89,7 @@ func TestABrokenBaseIsNotTheChangesFault(t *testing.T) {
 // TestACIFileIsCheckedWhenItIsPushed pushes a mistake and mends it, and then
 // deletes a branch with another.
 func TestACIFileIsCheckedWhenItIsPushed(t *testing.T) {
+	t.Parallel()
 	files := map[string]struct{ path, wrong, right string }{
 		"github": {".github/workflows/deploy.yml", "on: push\njobs:\n  deploy:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo ${{ unknown.name }}\n",
 			"on: push\njobs:\n  deploy:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo deployed\n"},
@@ -136,6 +138,7 @@ func TestACIFileIsCheckedWhenItIsPushed(t *testing.T) {
 }
 
 func TestACIFileThatCannotBeReadEndsNothing(t *testing.T) {
+	t.Parallel()
 	files := map[string]struct{ path, wrong string }{
 		"github": {".github/workflows/deploy.yml", "on: push\njobs: {}\n"},
 		"gitlab": {".gitlab-ci.yml", "stages:\n  - test\n"},
@@ -171,6 +174,7 @@ func TestACIFileThatCannotBeReadEndsNothing(t *testing.T) {
 }
 
 func TestAProtectedBranchCountsAsMain(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -19,6 +19,7 @@ func laterWorld(t *testing.T) *harness.World {
 }
 
 func TestDeliveriesThatRedisLostAreBroughtBackFromTheForgesLog(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -59,6 +60,7 @@ func TestDeliveriesThatRedisLostAreBroughtBackFromTheForgesLog(t *testing.T) {
 }
 
 func TestARunThatTheForgeNeverToldOfIsFound(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -83,6 +85,7 @@ func TestARunThatTheForgeNeverToldOfIsFound(t *testing.T) {
 }
 
 func TestManyRunsThatNobodyToldOfAreFoundWhateverTheClockSays(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

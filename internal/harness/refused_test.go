@@ -9,6 +9,7 @@ import (
 )
 
 func TestASecretThatSomebodyChangedIsSentAgain(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

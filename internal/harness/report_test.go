@@ -64,6 +64,7 @@ func (p proposal) says(what, text string) forgesim.Comment {
 }
 
 func TestAChangeHasOneCommentThatIsEditedInPlace(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -38,6 +38,7 @@ func choices(b *harness.Browser, provider, query string) (all []choice, pages in
 }
 
 func TestAUserChoosesFromTheirOwnRepositories(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -117,6 +118,7 @@ func TestRepositoriesAreListedByOnesOwnAuthorisationAlone(t *testing.T) {
 }
 
 func TestSyncFollowsARenameAndMendsTheHook(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

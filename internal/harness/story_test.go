@@ -14,6 +14,7 @@ var forges = []struct{ provider, repository, red, green string }{
 }
 
 func TestFromAConnectedRepositoryToAClosedIncident(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()
@@ -99,6 +100,7 @@ func TestReconnectingGivesANewHookAndSecret(t *testing.T) {
 }
 
 func TestTwoUsersOfOneRepositoryHaveAHookEachAndSeeTheirOwn(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -68,6 +68,7 @@ func (l *listener) types() []string {
 }
 
 func TestPeopleAreToldOnceOfARedMainAndOnceOfItsEnd(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -43,6 +43,7 @@ func historyOf(u *harness.User, c harness.Connection) (h history) {
 }
 
 func TestVerifyTellsWhetherADeliveryComesBackSigned(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -91,6 +91,7 @@ func (s *saga) has(id, status, resolution string) map[string]any {
 // TestTheWholeStory plays what a team lives through: main breaks and is mended,
 // a job changes its mind, and main breaks again under somebody's change.
 func TestTheWholeStory(t *testing.T) {
+	t.Parallel()
 	for _, f := range forges {
 		t.Run(f.provider, func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ import (
 )
 
 func TestATaskIsEnqueuedOnceUntilItHasEnded(t *testing.T) {
+	t.Parallel()
 	period := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
 	refused := fault.New(fault.Permanent, "No.")
 	tests := []struct {
@@ -166,6 +167,7 @@ func TestATaskOfUnknownStateIsNoDuplicate(t *testing.T) {
 }
 
 func TestARedisThatDoesNotAnswerIsUnavailableWithinASecond(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"killed", "hung"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()

@@ -106,6 +106,7 @@ func TestQueuesThatRedisForgotAreRegisteredAgain(t *testing.T) {
 }
 
 func TestCheckTellsWhetherRedisMayBeTrusted(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		given   []any // a command

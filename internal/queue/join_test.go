@@ -209,6 +209,7 @@ func TestWhoIsUnderWayWhenTheJoiningStopsIsServed(t *testing.T) {
 }
 
 func TestNobodyHangsWithARedisThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"killed", "hung"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()

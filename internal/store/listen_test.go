@@ -109,6 +109,7 @@ func TestComingAndGoingIsSeenAtOnce(t *testing.T) {
 }
 
 func TestWhatWasMissedIsLookedUpAnew(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		miss func(w *world, d *store.Directory, remember func(), change string)
