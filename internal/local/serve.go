@@ -42,7 +42,7 @@ func (c *cluster) settings() map[string]string {
 	}
 	if !c.durable {
 		s["fsync"], s["full_page_writes"] = "off", "off"
-		s["autovacuum"] = "off" // its workers, of another role, would hold up the end of a database
+		s["autovacuum"] = "off"      // its workers, of another role, would hold up the end of a database
 		s["max_connections"] = "400" // many tests share a server
 	}
 	return s
