@@ -227,7 +227,7 @@ func (w *World) await(wait time.Duration, check func() bool) bool {
 		if waited > wait {
 			return false
 		}
-		time.Sleep(min(max(waited/8, 2*time.Millisecond), 100*time.Millisecond))
+		time.Sleep(min(max(waited/8, 2*time.Millisecond), 25*time.Millisecond))
 	}
 	return true
 }
