@@ -26,7 +26,7 @@ type Directory interface {
 
 // Queue takes deliveries.
 type Queue interface {
-	EnqueueDelivery(ctx context.Context, t queue.Task, scope, deliveryID string) (queue.Outcome, error)
+	Enqueue(ctx context.Context, t queue.Task) (queue.Outcome, error)
 }
 
 // Spill takes what the queue does not: deliveries while it is down, and bodies
@@ -197,7 +197,7 @@ func (rc *Receiver) hand(ctx context.Context, d queue.Delivery, document []byte)
 		packed = nil
 	}
 	task := queue.NewDelivery(d, packed)
-	outcome, err := rc.Queue.EnqueueDelivery(ctx, task, d.Scope, d.ID)
+	outcome, err := rc.Queue.Enqueue(ctx, task)
 	if err == nil {
 		return delivery.Outcome(outcome), nil
 	}
@@ -216,9 +216,9 @@ func (rc *Receiver) hand(ctx context.Context, d queue.Delivery, document []byte)
 // keepBuffer is how large a buffer may be, in bytes, to be used again.
 const keepBuffer = 1 << 20
 
-// pack compresses into a buffer that release gives back. asynq encodes a task
-// into memory of its own and lib/pq waits for its answer, so nobody reads the
-// buffer after hand has returned.
+// pack compresses into a buffer that release gives back. The queue encodes a
+// task into memory of its own and lib/pq waits for its answer, so nobody reads
+// the buffer after hand has returned.
 func (rc *Receiver) pack(document []byte) (packed []byte, release func()) {
 	scratch, _ := rc.packs.Get().(*[]byte)
 	if scratch == nil {

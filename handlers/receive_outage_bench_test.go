@@ -28,7 +28,6 @@ func BenchmarkReceiveWithoutRedis(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer rdb.Close()
-			defer queue.Join(rdb)()
 			spill, err := store.Open(store.Options{URL: localtest.Database(b, "spill", migrate), MaxConns: 20})
 			if err != nil {
 				b.Fatal(err)
@@ -41,7 +40,7 @@ func BenchmarkReceiveWithoutRedis(b *testing.B) {
 			}
 			directory, _ := setUp()
 			load(b, body, &handlers.Receiver{
-				Provider: forge.GitHub, Forge: github.Receiver{}, Directory: directory, Queue: queue.NewClient(rdb), Spill: spill,
+				Provider: forge.GitHub, Forge: github.Receiver{}, Directory: directory, Queue: queue.NewIntake(queue.NewClient(rdb)), Spill: spill,
 				Metrics: telemetry.NewMetrics(), Now: time.Now,
 			})
 		})

@@ -65,7 +65,7 @@ func (s *stores) Candidates(_ context.Context, by delivery.Lookup) ([]delivery.C
 	return s.known[by], s.knownErr
 }
 
-func (s *stores) EnqueueDelivery(_ context.Context, t queue.Task, _, _ string) (queue.Outcome, error) {
+func (s *stores) Enqueue(_ context.Context, t queue.Task) (queue.Outcome, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.queueErr != nil {

@@ -25,6 +25,7 @@ type Deps struct {
 	Store     *store.Store
 	Directory Directory
 	Queue     *queue.Client
+	Intake    *queue.Intake
 	Relay     *queue.Relay
 	Redis     redis.UniversalClient // for the queues' desk
 	Callers   *auth.Callers
@@ -125,7 +126,7 @@ func (d Deps) mountMonitoring(mux *http.ServeMux) {
 
 func (d Deps) receiver(p forge.Provider) *Receiver {
 	return &Receiver{
-		Provider: p, Forge: d.Receivers[p], Directory: d.Directory, Queue: d.Queue, Spill: d.Store,
+		Provider: p, Forge: d.Receivers[p], Directory: d.Directory, Queue: d.Intake, Spill: d.Store,
 		Metrics: d.Metrics, Tracing: d.Tracing, Now: d.Now, Refused: d.Refused,
 	}
 }

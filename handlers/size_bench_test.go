@@ -155,7 +155,7 @@ func (noApp) App(context.Context) (forge.App, error) {
 // takes is a queue that takes everything and keeps nothing.
 type takes struct{}
 
-func (takes) EnqueueDelivery(context.Context, queue.Task, string, string) (queue.Outcome, error) {
+func (takes) Enqueue(context.Context, queue.Task) (queue.Outcome, error) {
 	return queue.Queued, nil
 }
 

@@ -27,11 +27,6 @@ const (
 // Web serves HTTP on the listener until ctx ends, then lets the requests under
 // way finish.
 func (a *App) Web(ctx context.Context, l net.Listener) error {
-	receiving, err := a.openReceiving()
-	if err != nil {
-		return err
-	}
-	defer receiving.close()
 	directory := a.Store.NewDirectory(a.App, a.log)
 	refusals := &refusals{store: a.Store, relay: a.relay}
 	group, ctx := errgroup.WithContext(ctx)
@@ -39,7 +34,7 @@ func (a *App) Web(ctx context.Context, l net.Listener) error {
 	live := handlers.NewLive()
 	group.Go(func() error { return a.Store.ListenChanges(ctx, live.Announce) })
 	group.Go(func() error { return refusals.run(a.log.WithContext(ctx)) })
-	group.Go(func() error { return a.serve(ctx, l, a.handler(directory, receiving.queue, refusals, live)) })
+	group.Go(func() error { return a.serve(ctx, l, a.handler(directory, refusals, live)) })
 	context.AfterFunc(ctx, live.End)
 	return group.Wait()
 }
@@ -77,31 +72,13 @@ func (a *App) serve(ctx context.Context, l net.Listener, handler http.Handler) e
 	return group.Wait()
 }
 
-// receiving is the receiver's own connection to Redis, which joins concurrent
-// enqueues.
-type receiving struct {
-	queue *queue.Client
-	close func()
-}
-
-func (a *App) openReceiving() (receiving, error) {
-	rdb, err := queue.Open(a.Config.RedisURL.Reveal())
-	if err != nil {
-		return receiving{}, err
-	}
-	stop := queue.Join(rdb)
-	return receiving{queue.NewClient(rdb), func() {
-		stop()
-		_ = rdb.Close() // everything was answered
-	}}, nil
-}
-
-func (a *App) handler(directory handlers.Directory, q *queue.Client, r *refusals, live *handlers.Live) http.Handler {
+func (a *App) handler(directory handlers.Directory, r *refusals, live *handlers.Live) http.Handler {
 	return handlers.New(handlers.Deps{
 		BaseURL:   a.Config.BaseURL,
 		Store:     a.Store,
 		Directory: directory,
-		Queue:     q,
+		Queue:     a.queue,
+		Intake:    queue.NewIntake(a.queue),
 		Relay:     a.relay,
 		Redis:     a.redis,
 		Callers:   a.Callers,

@@ -70,47 +70,12 @@ func (c *Client) revive(t Task) (Outcome, error) {
 // decides how a redelivery is answered; the ledger decides what it does.
 const seenFor = time.Hour
 
-func seenKey(scope, deliveryID string) string { return "dff:seen:" + DeliveryTaskID(scope, deliveryID) }
-
 // MarkSeen remembers a delivery that was applied.
 func (c *Client) MarkSeen(ctx context.Context, scope, deliveryID string) error {
-	if err := c.redis.Set(ctx, seenKey(scope, deliveryID), 1, seenFor).Err(); err != nil {
+	if err := c.redis.Set(ctx, seen+DeliveryTaskID(scope, deliveryID), 1, seenFor).Err(); err != nil {
 		return unavailable("mark seen", err)
 	}
 	return nil
-}
-
-// Seen reports whether a delivery was applied lately.
-func (c *Client) Seen(ctx context.Context, scope, deliveryID string) (bool, error) {
-	n, err := c.redis.Exists(ctx, seenKey(scope, deliveryID)).Result()
-	if err != nil {
-		return false, unavailable("seen", err)
-	}
-	return n == 1, nil
-}
-
-// EnqueueDelivery puts a delivery's task into its queue. The outcome is
-// Duplicate for one that waits, runs, or was applied lately; the last is asked
-// together with the enqueueing, so its task is there all the same and will
-// change nothing.
-func (c *Client) EnqueueDelivery(ctx context.Context, t Task, scope, deliveryID string) (Outcome, error) {
-	question := &companion{keys: []any{"exists", seenKey(scope, deliveryID)}}
-	outcome, err := c.Enqueue(withCompanion(ctx, question), t)
-	if err != nil || outcome == Duplicate {
-		return outcome, err
-	}
-	if !question.asked { // the client joins nothing
-		seen, err := c.Seen(ctx, scope, deliveryID)
-		question.found, question.err = 0, err
-		if seen {
-			question.found = 1
-		}
-	}
-	// That the question has no answer does not matter: the ledger decides.
-	if question.err == nil && question.found == 1 {
-		return Duplicate, nil
-	}
-	return Queued, nil
 }
 
 // Ping asks whether Redis answers.

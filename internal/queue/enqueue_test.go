@@ -33,6 +33,10 @@ func TestATaskIsEnqueuedOnceUntilItHasEnded(t *testing.T) {
 		{"is tried again later", evidence(1), queue.Incidents, asynq.TaskStateRetry, fault.New(fault.Transient, "Later."), queue.Duplicate},
 		{"was archived", evidence(1), queue.Incidents, asynq.TaskStateArchived, refused, queue.Queued},
 		{"has ended", evidence(1), queue.Incidents, 0, nil, queue.Queued},
+		{"a delivery that waits", arriving(1), queue.Deliveries, asynq.TaskStatePending, nil, queue.Duplicate},
+		{"a delivery that runs", arriving(1), queue.Deliveries, asynq.TaskStateActive, nil, queue.Duplicate},
+		{"a delivery that was archived", arriving(1), queue.Deliveries, asynq.TaskStateArchived, refused, queue.Queued},
+		{"a delivery that has ended", arriving(1), queue.Deliveries, 0, nil, queue.Queued},
 		{"a sweep that has ended in this period", queue.NewPeriodic(queue.TypeSweepOutbox, period), queue.Sweep, asynq.TaskStateCompleted, nil, queue.Duplicate},
 		{"a sweep that has failed in this period", queue.NewPeriodic(queue.TypeSweepOutbox, period), queue.Sweep, asynq.TaskStateArchived, refused, queue.Queued},
 	}
@@ -105,31 +109,6 @@ func TestATaskWaitsForItsTime(t *testing.T) {
 	}
 }
 
-func TestADeliveryIsSeenOnceItIsMarked(t *testing.T) {
-	t.Parallel()
-	w := start(t)
-	seen := func(scope, id string) bool {
-		t.Helper()
-		seen, err := w.client.Seen(t.Context(), scope, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return seen
-	}
-	if seen("rpc_1", "guid") {
-		t.Error("seen before it came")
-	}
-	if err := w.client.MarkSeen(t.Context(), "rpc_1", "guid"); err != nil {
-		t.Fatal(err)
-	}
-	if !seen("rpc_1", "guid") {
-		t.Error("marked, and not seen")
-	}
-	if seen("rpc_2", "guid") || seen("rpc_1", "guid-2") {
-		t.Error("another delivery counts as seen")
-	}
-}
-
 // lostAfterConflict breaks the connection after the first script, which is
 // the enqueue.
 type lostAfterConflict struct{ scripts atomic.Int32 }
@@ -176,7 +155,7 @@ func TestARedisThatDoesNotAnswerIsUnavailableWithinASecond(t *testing.T) {
 			var calls sync.WaitGroup
 			for name, call := range map[string]func(context.Context) error{
 				"Enqueue":  func(ctx context.Context) error { _, err := w.client.Enqueue(ctx, evidence(1)); return err },
-				"Seen":     func(ctx context.Context) error { _, err := w.client.Seen(ctx, "rpc_1", "1"); return err },
+				"Intake":   func(ctx context.Context) error { _, err := w.intake.Enqueue(ctx, arriving(1)); return err },
 				"MarkSeen": func(ctx context.Context) error { return w.client.MarkSeen(ctx, "rpc_1", "1") },
 				"Ping":     w.client.Ping,
 				"Reclaim":  func(ctx context.Context) error { _, err := w.client.Reclaim(ctx); return err },

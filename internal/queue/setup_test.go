@@ -33,6 +33,7 @@ type world struct {
 	url       string
 	redis     redis.UniversalClient
 	client    *queue.Client
+	intake    *queue.Intake
 	inspector *asynq.Inspector
 }
 
@@ -73,9 +74,14 @@ func (w *world) serve(handler asynq.HandlerFunc) (stop func()) {
 	return stop
 }
 
+// enqueue does it as the processes do: deliveries by the intake.
 func (w *world) enqueue(t queue.Task) queue.Outcome {
 	w.Helper()
-	outcome, err := w.client.Enqueue(w.Context(), t)
+	enqueue := w.client.Enqueue
+	if t.Type == queue.TypeDeliver {
+		enqueue = w.intake.Enqueue
+	}
+	outcome, err := enqueue(w.Context(), t)
 	if err != nil {
 		w.Fatal(err)
 	}
