@@ -13,7 +13,7 @@ import (
 // start again; the server ends with the test.
 func PostgresAlone(tb testing.TB) *local.Postgres {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "devflowfix-alone-") // its user does not reach what tb.TempDir makes
+	dir, err := newFolder("devflowfix-alone-") // its user does not reach what tb.TempDir makes
 	if err != nil {
 		tb.Fatal(err)
 	}
