@@ -18,14 +18,15 @@ const (
 	mediaForm = "application/x-www-form-urlencoded"
 )
 
-// Envelope reads the headers.
+// Envelope reads the headers. Their names are as package net/http spells them,
+// which need not be made so each time.
 func (Receiver) Envelope(h http.Header, _ []byte) forge.Envelope {
-	hookID, _ := strconv.ParseInt(h.Get("X-GitHub-Hook-ID"), 10, 64) // zero when it is none
+	hookID, _ := strconv.ParseInt(h.Get("X-Github-Hook-Id"), 10, 64) // zero when it is none
 	return forge.Envelope{
-		Event:  payload.Printable(h.Get("X-GitHub-Event")),
-		ID:     payload.Printable(h.Get("X-GitHub-Delivery")),
+		Event:  payload.Printable(h.Get("X-Github-Event")),
+		ID:     payload.Printable(h.Get("X-Github-Delivery")),
 		HookID: hookID,
-		App:    h.Get("X-GitHub-Hook-Installation-Target-Type") == "integration",
+		App:    h.Get("X-Github-Hook-Installation-Target-Type") == "integration",
 	}
 }
 
