@@ -11,6 +11,7 @@ import (
 
 	"github.com/devflowfix/devflowfix/internal/auth"
 	"github.com/devflowfix/devflowfix/internal/harness"
+	"github.com/devflowfix/devflowfix/internal/local/localtest"
 )
 
 // call runs a command in this process and returns what it printed.
@@ -101,7 +102,7 @@ func isAdmin(tokens *auth.Tokens, printed string) bool {
 // TestUpTellsTheStoryAndStopsWhenTold starts `up` twice in one folder.
 func TestUpTellsTheStoryAndStopsWhenTold(t *testing.T) {
 	t.Parallel()
-	data := t.TempDir()
+	data := localtest.Folder(t)
 	for range 2 {
 		ctx, stop := context.WithCancel(t.Context())
 		out := &watched{until: "Ctrl-C", seen: stop}

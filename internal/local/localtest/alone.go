@@ -1,7 +1,6 @@
 package localtest
 
 import (
-	"os"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -13,10 +12,7 @@ import (
 // start again; the server ends with the test.
 func PostgresAlone(tb testing.TB) *local.Postgres {
 	tb.Helper()
-	dir, err := newFolder("devflowfix-alone-") // its user does not reach what tb.TempDir makes
-	if err != nil {
-		tb.Fatal(err)
-	}
+	dir := Folder(tb)
 	p, err := local.StartPostgres(tb.Context(), dir, zerolog.Nop(), local.WithoutDurability())
 	if err != nil {
 		tb.Fatal(err)
@@ -27,11 +23,6 @@ func PostgresAlone(tb testing.TB) *local.Postgres {
 	tb.Cleanup(func() {
 		if err := p.Close(); err != nil {
 			tb.Error(err)
-		}
-		for _, folder := range []string{dir, p.Folder} {
-			if err := os.RemoveAll(folder); err != nil {
-				tb.Error(err)
-			}
 		}
 	})
 	return p

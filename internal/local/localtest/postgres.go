@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -48,24 +47,6 @@ func startCluster() (*local.Postgres, error) {
 		return nil, err
 	}
 	return p, leaveToJanitor(dir, p.Folder)
-}
-
-// newFolder is an empty folder for a cluster, which the user that PostgreSQL
-// runs as can reach. It is in memory where the machine has room for that: a
-// database has 300 files, and to make and remove them costs more than all that
-// most tests ask of it when they are on a disk.
-func newFolder(prefix string) (string, error) {
-	const memory, room = "/dev/shm", 2 << 30
-	parent := ""
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(memory, &fs); err == nil && int64(fs.Bavail)*int64(fs.Bsize) >= room {
-		parent = memory
-	}
-	dir, err := os.MkdirTemp(parent, prefix)
-	if err != nil {
-		return "", err
-	}
-	return dir, os.Chmod(dir, 0o711)
 }
 
 // Postgres returns the server that all tests of this process share. Tests that
