@@ -172,8 +172,7 @@ func load(b *testing.B, body string, handler http.Handler) {
 }
 
 // inTurns sends b.N deliveries to each of two handlers, to one while the other
-// rests, and reports by how much the rate of the second falls short of the
-// first's.
+// rests, and reports the rate of the second by that of the first.
 func inTurns(b *testing.B, body string, first, second http.Handler) {
 	const turn = 1000
 	sends := []func(n int) []time.Duration{senders(b, body, first), senders(b, body, second)}

@@ -70,9 +70,13 @@ func (c *Client) revive(t Task) (Outcome, error) {
 // decides how a redelivery is answered; the ledger decides what it does.
 const seenFor = time.Hour
 
+// seenPrefix begins the keys of finished deliveries. On a Cluster what is
+// between braces keeps them with asynq's own of the queue.
+const seenPrefix = "dff:{" + Deliveries + "}:seen:"
+
 // MarkSeen remembers a delivery that was applied.
 func (c *Client) MarkSeen(ctx context.Context, scope, deliveryID string) error {
-	if err := c.redis.Set(ctx, seen+DeliveryTaskID(scope, deliveryID), 1, seenFor).Err(); err != nil {
+	if err := c.redis.Set(ctx, seenPrefix+DeliveryTaskID(scope, deliveryID), 1, seenFor).Err(); err != nil {
 		return unavailable("mark seen", err)
 	}
 	return nil

@@ -67,7 +67,7 @@ func (c *Client) Reclaim(ctx context.Context) (int, error) {
 	past := time.Now().Add(-time.Hour).Unix()
 	total := 0
 	for _, name := range Names() {
-		if err := c.redis.SAdd(ctx, "asynq:queues", name).Err(); err != nil {
+		if err := c.redis.SAdd(ctx, asynqQueues, name).Err(); err != nil {
 			return total, unavailable("register queue "+name, err)
 		}
 		keys := []string{"asynq:{" + name + "}:active", "asynq:{" + name + "}:lease"}
