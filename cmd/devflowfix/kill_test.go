@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -11,12 +12,19 @@ import (
 	"github.com/devflowfix/devflowfix/internal/harness"
 )
 
+// How many runs each of the 50 branches has, a multiple of three so that the
+// last passes. With more than 5,000 deliveries:
+//
+//	go test ./cmd/devflowfix -run KilledWorker -args -kill.runs 102
+var killRuns = flag.Int("kill.runs", 30, "runs of each branch when a worker is killed")
+
 // TestAKilledWorkerLosesAndDoublesNothing kills a worker process while it works
-// through 1,500 deliveries, and lets another take over. The killed one's tasks
+// through 1,500 deliveries or as many as asked for, and lets another take over. The killed one's tasks
 // come back when their lease has run out, which is why this takes a minute.
 func TestAKilledWorkerLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
-	const deliveries, branches = 1500, 50
+	const branches = 50
+	deliveries := *killRuns * branches
 	w := harness.Start(t, harness.Options{NoWorker: true})
 	first := startWorker(t, w)
 	ann := w.User("ann")
@@ -46,8 +54,8 @@ func TestAKilledWorkerLosesAndDoublesNothing(t *testing.T) {
 
 	w.Within(harness.Takeover, "all questions answered", func() bool { return w.Unfinished() == 0 })
 
-	// Of each branch's 30 runs every third passed, and so did the last.
-	const failed = deliveries * 2 / 3
+	// Of each branch's runs every third passed, and so did the last.
+	failed := deliveries * 2 / 3
 	for query, want := range map[string]int{
 		`SELECT count(*) FROM runs`:                                      deliveries,
 		`SELECT count(*) FROM occurrences WHERE incident_id IS NOT NULL`: failed,
